@@ -1,0 +1,235 @@
+"""XLA's own operations: `lax.conv_general_dilated` and `lax.reduce_window`.
+
+Supports everything on every platform, is what TPUs get, and is the last resort everywhere.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jconv.gather import put_flat, take_flat
+from jconv.geometry import Geometry, Windows, dilated
+
+PORTABLE = True
+
+
+def supports(form: str, geometry: Windows, dtypes: tuple[Any, ...], platform: str) -> bool:
+    return True
+
+
+def cost(form: str, geometry: Windows, dtypes: tuple[Any, ...], platform: str) -> float:
+    return 1.0
+
+
+# --- Convolution ---------------------------------------------------------------------------------
+
+
+def forward(
+    x: jax.Array, w: jax.Array, geometry: Geometry, *, precision: Any, out_dtype: Any
+) -> jax.Array:
+    """y = C(x, w)."""
+    n = geometry.n
+    y = _conv(
+        _merge_stack(x),
+        _merge_stack(w),
+        out_dtype,
+        window_strides=geometry.stride,
+        padding=geometry.padding,
+        lhs_dilation=geometry.base_dilation,
+        rhs_dilation=geometry.dilation,
+        dimension_numbers=lax.ConvDimensionNumbers(
+            (0, n + 1, *range(1, n + 1)), (n + 1, n, *range(n)), (0, n + 1, *range(1, n + 1))
+        ),
+        feature_group_count=geometry.stack * geometry.groups,
+        precision=precision,
+    )
+    return _split_stack(y, geometry.stack)
+
+
+def input_gradient(
+    y: jax.Array, w: jax.Array, geometry: Geometry, *, precision: Any, out_dtype: Any
+) -> jax.Array:
+    """x = Cᵀ(y, w): y spread by the stride, under the mirrored window."""
+    n, groups = geometry.n, geometry.stack * geometry.groups
+    w = _merge_stack(lax.rev(w, range(1, n + 1)))
+    # (*window, in / groups, groups * out / groups) -> (*window, out / groups, groups * in / groups)
+    *window, per_group, out_channels = w.shape
+    w = w.reshape(*window, per_group, groups, out_channels // groups)
+    w = jnp.moveaxis(w, -1, n).swapaxes(-1, -2).reshape(*window, out_channels // groups, -1)
+    x = _conv(
+        _merge_stack(y),
+        w,
+        out_dtype,
+        window_strides=geometry.base_dilation,
+        padding=geometry.transposed_padding,
+        lhs_dilation=geometry.stride,
+        rhs_dilation=geometry.dilation,
+        dimension_numbers=lax.ConvDimensionNumbers(
+            (0, n + 1, *range(1, n + 1)), (n + 1, n, *range(n)), (0, n + 1, *range(1, n + 1))
+        ),
+        feature_group_count=groups,
+        precision=precision,
+    )
+    return _split_stack(x, geometry.stack)
+
+
+def kernel_gradient(
+    x: jax.Array, y: jax.Array, geometry: Geometry, *, precision: Any, out_dtype: Any
+) -> jax.Array:
+    """w = Cᵂ(x, y): x under y as a window, whose taps lie `stride` apart and move by `dilation`;
+    x's channels are the batch, the batch is what is summed over."""
+    n = geometry.n
+    padding = [
+        (low, dilated(window, dilation) - 1 + dilated(out, stride) - dilated(size, base) - low)
+        for size, base, (low, _), window, dilation, out, stride in zip(
+            geometry.size,
+            geometry.base_dilation,
+            geometry.padding,
+            geometry.window,
+            geometry.dilation,
+            geometry.out,
+            geometry.stride,
+            strict=True,
+        )
+    ]
+    w = _conv(
+        _merge_stack(x),
+        _merge_stack(y),
+        out_dtype,
+        window_strides=geometry.dilation,
+        padding=padding,
+        lhs_dilation=geometry.base_dilation,
+        rhs_dilation=geometry.stride,
+        dimension_numbers=lax.ConvDimensionNumbers(
+            (n + 1, 0, *range(1, n + 1)), (n + 1, 0, *range(1, n + 1)), (n, n + 1, *range(n))
+        ),
+        batch_group_count=geometry.stack * geometry.groups,
+        precision=precision,
+    )
+    return _split_stack(w, geometry.stack)
+
+
+def _conv(lhs: jax.Array, rhs: jax.Array, out_dtype: Any, **arguments: Any) -> jax.Array:
+    """`lax.conv_general_dilated` that accumulates in float32 at least, and in `out_dtype`."""
+    dtype = jnp.promote_types(lhs.dtype, rhs.dtype)
+    accumulator = jnp.promote_types(dtype, out_dtype)
+    if jnp.issubdtype(accumulator, jnp.floating):
+        accumulator = jnp.promote_types(accumulator, jnp.float32)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        dtype = accumulator  # lax mixes no kinds, and XLA multiplies narrow integers narrowly
+    return lax.conv_general_dilated(
+        lhs.astype(dtype), rhs.astype(dtype), preferred_element_type=accumulator, **arguments
+    ).astype(out_dtype)
+
+
+def _merge_stack(array: jax.Array) -> jax.Array:
+    """(stack, ..., channels) -> (..., stack * channels): a stack is so many more groups."""
+    if array.shape[0] == 1:
+        return array.squeeze(0)
+    return jnp.moveaxis(array, 0, -2).reshape(*array.shape[1:-1], -1)
+
+
+def _split_stack(array: jax.Array, stack: int) -> jax.Array:
+    """Undoes `_merge_stack`."""
+    if stack == 1:
+        return array[None]
+    return jnp.moveaxis(array.reshape(*array.shape[:-1], stack, -1), -2, 0)
+
+
+# --- Pooling: x is (batch, *size, channels), y is (batch, *out, channels) ------------------------
+
+
+def pool_sum(x: jax.Array, geometry: Windows) -> jax.Array:
+    """The sum over each window."""
+    return _reduce_windows(x, geometry, np.zeros((), x.dtype), lax.add)
+
+
+def pool_spread(y: jax.Array, geometry: Windows) -> jax.Array:
+    """The transpose of `pool_sum`: every element goes to all of its window, overlaps add up.
+
+    One axis after the other, so that large windows cost the sum and not the product of their
+    sides; and without `base_dilation`, which XLA:CPU gets wrong on some sizes (xla issue 48714).
+    """
+    zero = np.zeros((), y.dtype)
+    for axis, (low, high) in enumerate(geometry.transposed_padding, start=1):
+        pads = [(0, 0, 0)] * y.ndim
+        pads[axis] = (low, high, geometry.stride[axis - 1] - 1)
+        window, dilation = [1] * y.ndim, [1] * y.ndim
+        window[axis], dilation[axis] = geometry.window[axis - 1], geometry.dilation[axis - 1]
+        y = lax.reduce_window(
+            lax.pad(y, zero, pads),
+            zero,
+            lax.add,
+            window,
+            (1,) * y.ndim,
+            "VALID",
+            window_dilation=dilation,
+        )
+    return y
+
+
+def pool_max(x: jax.Array, geometry: Windows, *, smallest: bool) -> jax.Array:
+    """The largest (or smallest) element of each window."""
+    return _reduce_windows(
+        x, geometry, _last_of(x.dtype, smallest), lax.min if smallest else lax.max
+    )
+
+
+def pool_argmax(x: jax.Array, geometry: Windows, *, smallest: bool) -> jax.Array:
+    """Where the first largest (or smallest) element of each window lies: int32, flat over the
+    spatial axes of x. A NaN is larger and smaller than everything."""
+
+    def first(a: Any, b: Any) -> Any:
+        (value, index), (other, other_index) = a, b
+        nan, other_nan = value != value, other != other
+        beats = (value < other if smallest else value > other) & ~other_nan | nan & ~other_nan
+        ties = (value == other) | (nan & other_nan)
+        take = beats | ties & (index < other_index)
+        return lax.select(take, value, other), lax.select(take, index, other_index)
+
+    positions = np.arange(np.prod(geometry.size), dtype=np.int32).reshape(1, *geometry.size, 1)
+    return lax.reduce_window(
+        (x, jnp.broadcast_to(positions, x.shape)),
+        (_last_of(x.dtype, smallest), np.array(np.iinfo(np.int32).max, np.int32)),
+        first,
+        (1, *geometry.window, 1),
+        (1, *geometry.stride, 1),
+        ((0, 0), *geometry.padding, (0, 0)),
+        window_dilation=(1, *geometry.dilation, 1),
+    )[1]
+
+
+def pool_pick(x: jax.Array, t: jax.Array, geometry: Windows, *, smallest: bool) -> jax.Array:
+    """Of each window, the element of t where x is the largest (or smallest): (batch, *out,
+    channels)."""
+    return take_flat(t, pool_argmax(x, geometry, smallest=smallest))
+
+
+def pool_place(x: jax.Array, y: jax.Array, geometry: Windows, *, smallest: bool) -> jax.Array:
+    """The transpose of `pool_pick` in t: every y goes where x is the largest (or smallest)."""
+    return put_flat(y, pool_argmax(x, geometry, smallest=smallest), geometry.size)
+
+
+def _reduce_windows(x: jax.Array, geometry: Windows, init: Any, reducer: Any) -> jax.Array:
+    return lax.reduce_window(
+        x,
+        init,
+        reducer,
+        (1, *geometry.window, 1),
+        (1, *geometry.stride, 1),
+        ((0, 0), *geometry.padding, (0, 0)),
+        window_dilation=(1, *geometry.dilation, 1),
+    )
+
+
+def _last_of(dtype: Any, smallest: bool) -> np.ndarray:
+    """What loses against every element: the padding of `pool_max`."""
+    if jnp.issubdtype(dtype, jnp.floating):
+        return np.array(np.inf if smallest else -np.inf, dtype)
+    if dtype == np.bool_:
+        return np.array(smallest)
+    info = jnp.iinfo(dtype)
+    return np.array(info.max if smallest else info.min, dtype)

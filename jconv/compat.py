@@ -1,0 +1,61 @@
+"""The parts of JAX that are neither documented nor avoidable, in one place.
+
+What would break it:
+- `aval.manual_axis_type.varying` renamed (how `shard_map` types values that differ between
+  devices): `vary_alike` would stop casting, and gradients of replicated kernels would fail inside
+  `shard_map`;
+- `ShapedArray.update` losing `sharding=`: results would lose the mesh axes that they lie on;
+- `module_context.lowering_parameters.for_export` renamed: `jax.export` outside `portable()` would
+  no longer be recognised.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jax.extend.core import Primitive as Primitive
+from jax.interpreters import mlir
+from jax.sharding import NamedSharding, PartitionSpec
+
+
+def varying(x: Any) -> frozenset[str]:
+    """Mesh axes along which `x` differs between devices, inside `shard_map`."""
+    manual = getattr(jax.typeof(x), "manual_axis_type", None)
+    return getattr(manual, "varying", frozenset())
+
+
+def vary_alike(*arrays: jax.Array) -> list[jax.Array]:
+    """`arrays` cast to differ along the same mesh axes, as every primitive asks inside
+    `shard_map`. The transpose of the cast sums over the devices."""
+    axes = frozenset[str]().union(*map(varying, arrays))
+    missing = [tuple(sorted(axes - varying(x))) for x in arrays]
+    return [
+        jax.lax.pcast(x, names, to="varying") if names else x
+        for x, names in zip(arrays, missing, strict=True)
+    ]
+
+
+def result_type(aval: Any, shape: Sequence[int], dtype: Any, kept: dict[int, int]) -> Any:
+    """The abstract value of a result that varies as `aval` does. Result axis i is sharded as axis
+    `kept[i]` of `aval` is, every other axis is whole."""
+    spec = (*aval.sharding.spec, *(None,) * aval.ndim)
+    sharding = NamedSharding(
+        aval.sharding.mesh,
+        PartitionSpec(*(spec[kept[i]] if i in kept else None for i in range(len(shape)))),
+    )
+    return aval.update(shape=tuple(shape), dtype=dtype, weak_type=False, sharding=sharding)
+
+
+def is_export(ctx: mlir.LoweringRuleContext) -> bool:
+    """Whether the module being lowered is for `jax.export`."""
+    return bool(ctx.module_context.lowering_parameters.for_export)
+
+
+def lower(ctx: mlir.LoweringRuleContext, fun: Any, *operands: Any) -> Any:
+    """Lowers `fun(*operands)` in place of the primitive of `ctx`.
+
+    `fun` is traced on plain shapes and dtypes: what an explicit mesh says of them was settled when
+    the primitive was bound, and the partitioner takes it from there.
+    """
+    plain = [jax.core.ShapedArray(aval.shape, aval.dtype) for aval in ctx.avals_in]
+    return mlir.lower_fun(fun, multiple_results=False)(ctx.replace(avals_in=plain), *operands)

@@ -1,0 +1,81 @@
+"""Windows and samples taken by position: copies, so that no element ever meets another's inf."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jconv.geometry import Windows
+
+
+def take_windows(x: jax.Array, windows: Windows) -> jax.Array:
+    """(batch, *size, channels) -> (batch, *out, *window, channels), zeros where padded."""
+    n = windows.n
+    x = lax.pad(
+        x, np.zeros((), x.dtype), ((0, 0, 0), *((*p, 0) for p in windows.padding), (0,) * 3)
+    )
+    for axis in reversed(range(n)):
+        starts = np.arange(windows.out[axis]) * windows.stride[axis]
+        taps = np.arange(windows.window[axis]) * windows.dilation[axis]
+        x = jnp.take(x, starts[:, None] + taps, axis=axis + 1, mode="clip")
+    # (batch, out 1, window 1, ..., out n, window n, channels)
+    return x.transpose(0, *range(1, 2 * n, 2), *range(2, 2 * n + 1, 2), 2 * n + 1)
+
+
+def first_max(
+    x: jax.Array, positions: list[jax.Array | np.ndarray], smallest: bool = False
+) -> jax.Array:
+    """Flat spatial index (int32) of the first largest element in each window, one axis after the
+    other. x is (batch, *size, channels); positions[a] lists the positions on axis a that each of
+    its windows holds, (out, taps), or (batch, channels, out, taps) where they differ."""
+    find = jnp.argmin if smallest else jnp.argmax
+    index = jnp.zeros(x.shape, jnp.int32)
+    scale = 1
+    for axis in reversed(range(1, x.ndim - 1)):
+        table = jnp.asarray(positions[axis - 1], jnp.int32)
+        if table.ndim == 2:
+            table = table[None, None]
+        size, shape = x.shape[axis], table.shape[-2:]
+        # (batch, ..., out, taps, ..., channels), with the other spatial axes of length 1
+        table = jnp.moveaxis(table, 1, -1)
+        table = jnp.expand_dims(table, [*range(1, axis), *range(axis + 2, x.ndim)])
+        flat = table.reshape(*table.shape[:axis], -1, *table.shape[axis + 2 :])
+        split = (*x.shape[:axis], *shape, *x.shape[axis + 1 :])
+        x, index = (
+            jnp.take_along_axis(each, flat, axis, mode="promise_in_bounds").reshape(split)
+            for each in (x, index + scale * _along(axis, size, x.ndim))
+        )
+        best = find(x, axis=axis + 1, keepdims=True)
+        x, index = (
+            jnp.take_along_axis(each, best, axis + 1).squeeze(axis + 1) for each in (x, index)
+        )
+        scale *= size
+    return index
+
+
+def _along(axis: int, size: int, ndim: int) -> np.ndarray:
+    return np.arange(size, dtype=np.int32).reshape((size,) + (1,) * (ndim - axis - 1))
+
+
+def take_flat(x: jax.Array, index: jax.Array) -> jax.Array:
+    """The elements of x (batch, *size, channels) at flat spatial `index` (batch, *out, channels).
+
+    Their gradients add up where an index comes twice."""
+    batch, channels = index.shape[0], index.shape[-1]
+    flat = jnp.take_along_axis(
+        x.reshape(batch, -1, channels),
+        index.reshape(batch, -1, channels),
+        axis=1,
+        mode="promise_in_bounds",
+    )
+    return flat.reshape(index.shape)
+
+
+def put_flat(y: jax.Array, index: jax.Array, size: tuple[int, ...]) -> jax.Array:
+    """The transpose of `take_flat`: y (batch, *out, channels) added up at flat spatial `index` of
+    (batch, *size, channels)."""
+    zeros = jax.ShapeDtypeStruct((y.shape[0], *size, y.shape[-1]), y.dtype)
+    (x,) = jax.linear_transpose(partial(take_flat, index=index), zeros)(y)
+    return x
