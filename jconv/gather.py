@@ -1,6 +1,9 @@
 """Windows and samples taken by position: copies, so that no element ever meets another's inf."""
 
+import itertools
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -79,3 +82,60 @@ def put_flat(y: jax.Array, index: jax.Array, size: tuple[int, ...]) -> jax.Array
     zeros = jax.ShapeDtypeStruct((y.shape[0], *size, y.shape[-1]), y.dtype)
     (x,) = jax.linear_transpose(partial(take_flat, index=index), zeros)(y)
     return x
+
+
+def taps_of(coordinate: jax.Array, method: str) -> list[tuple[jax.Array, jax.Array | float]]:
+    """The positions around a real `coordinate` that `method` reads, each with its weight."""
+    if method == "nearest":
+        return [(jnp.round(coordinate), 1.0)]
+    start = jnp.floor(coordinate)
+    t = coordinate - start
+    if method == "linear":
+        return [(start, 1 - t), (start + 1, t)]
+    return [(start + k, cubic(t - k)) for k in (-1, 0, 1, 2)]
+
+
+def cubic(t: Any, a: float = -0.75) -> Any:
+    """The cubic convolution kernel at `t`, a NumPy or JAX array: 1 at 0, 0 at every other integer
+    and beyond 2.
+
+    Source: R. Keys, "Cubic convolution interpolation for digital image processing", 1981.
+    """
+    t = abs(t)
+    near = ((a + 2) * t - (a + 3)) * t * t + 1
+    far = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
+    return near * (t <= 1) + far * ((t > 1) & (t < 2))
+
+
+def sample(
+    x: jax.Array,
+    coordinates: jax.Array,
+    method: str,
+    wrap: Callable[[jax.Array, int], jax.Array] | None = None,
+) -> jax.Array:
+    """x (*size, channels) read at real `coordinates` (points, n), zeros outside.
+
+    `wrap(position, axis)` brings positions into x first: the coordinate itself, or with "cubic"
+    each position that it reads (PyTorch's rule). Returns (points, channels)."""
+    *size, channels = x.shape
+    flat = x.reshape(-1, channels)
+    axes = []
+    for axis in range(len(size)):
+        coordinate = coordinates[:, axis]
+        if wrap is not None and method != "cubic":
+            coordinate = wrap(coordinate, axis)
+        taps = taps_of(coordinate, method)
+        if wrap is not None and method == "cubic":
+            taps = [(wrap(position, axis), weight) for position, weight in taps]
+        axes.append(taps)
+    total = jnp.zeros((), x.dtype)
+    for corner in itertools.product(*axes):
+        index = jnp.zeros(len(coordinates), jnp.int32)
+        inside, weight = jnp.ones(len(coordinates), bool), 1.0
+        for side, (position, factor) in zip(size, corner, strict=True):
+            inside &= (position >= 0) & (position <= side - 1)
+            index = index * side + jnp.clip(position, 0, side - 1).astype(jnp.int32)
+            weight = weight * factor
+        value = jnp.take(flat, index, axis=0, mode="clip")
+        total += jnp.where(inside[:, None], value, 0) * jnp.asarray(weight)[..., None]
+    return total

@@ -1,18 +1,22 @@
 """Convolutions whose kernel, or whose window, depends on the position."""
 
+import itertools
 import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jconv import geometry as geo
-from jconv.arguments import DATA_FORMATS, PADDING_MODES, Padding, PerAxis, choice, flag
-from jconv.gather import take_windows
+from jconv.arguments import DATA_FORMATS, PADDING_MODES, Padding, PerAxis, choice, flag, integer
+from jconv.gather import sample, take_windows
 from jconv.operands import (
     accumulator,
     as_array,
     as_bias,
+    as_inexact,
+    as_kernel,
     from_canonical,
     pad,
     present,
@@ -96,3 +100,122 @@ def conv_local(
     ).astype(out_dtype)
     y = y.reshape(x.shape[0], *windows.out, -1)
     return from_canonical(y if bias is None else y + bias.astype(out_dtype), batch, data_format)
+
+
+def deform_conv(
+    x: jax.Array,
+    offset: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array | None = None,
+    *,
+    mask: jax.Array | None = None,
+    stride: PerAxis = 1,
+    padding: Padding = "VALID",
+    dilation: PerAxis = 1,
+    groups: int = 1,
+    data_format: str = "channels_last",
+) -> jax.Array:
+    """Convolution whose taps are moved: each reads x, linearly interpolated, beside its place.
+
+    Tap t of output i reads x at `i * stride - low + t * dilation + offset[i, t]`, times
+    `mask[i, t]`; outside of x lie zeros.
+
+    Args:
+      x: `(*batch, *spatial, in_channels)`, or `(*batch, in_channels, *spatial)`; n = `kernel.ndim -
+        2` spatial axes.
+      offset: `(*batch, *out, offset_groups, *window, n)`, in positions, the last axis in the order
+        of the spatial axes; in either data format. Each of the offset groups moves its share of the
+        input channels.
+      kernel: `(*window, in_channels // groups, out_channels)`.
+      bias: `(out_channels,)`.
+      mask: `(*batch, *out, offset_groups, *window)`, in either data format; None is all ones.
+      stride, padding, dilation, groups, data_format: as in `conv`.
+
+    Returns:
+      As `conv`; differentiable in x, offset, kernel, bias and mask.
+
+    Raises:
+      ValueError, TypeError: the argument in backticks, what it must be, and what to do.
+
+    >>> import jax.numpy as jnp
+    >>> x, kernel = jnp.array([0.0, 1, 2, 3])[:, None], jnp.ones((1, 1, 1))
+    >>> deform_conv(x, jnp.full((4, 1, 1, 1), 0.5), kernel)[:, 0]
+    Array([0.5, 1.5, 2.5, 1.5], dtype=float32)
+
+    Source: X. Zhu et al., "Deformable ConvNets v2: More deformable, better results", CVPR 2019.
+    """
+    x, kernel = as_inexact("x", x), as_kernel("kernel", kernel)
+    offset = as_inexact("offset", offset)
+    choice("data_format", data_format, DATA_FORMATS)
+    *window, per_group, out_channels = kernel.shape
+    n, taps = len(window), math.prod(window)
+    batch, size, channels = geo.split_shape("x", x.shape, n, data_format)
+    groups = integer("groups", groups)
+    geo.check_channels(channels, kernel.shape, groups, data_format)
+    bias = as_bias(bias, out_channels)
+    windows = geo.conv_windows(
+        size, tuple(window), stride=stride, padding=padding, dilation=dilation
+    )
+    moved = (*batch, *windows.out)
+    if offset.ndim != len(moved) + n + 2 or offset.shape != (
+        *moved,
+        shares := offset.shape[len(moved)],
+        *window,
+        n,
+    ):
+        raise ValueError(
+            "`offset` must be (*batch, *out, offset_groups, *window, n), here "
+            f"{moved} + (offset_groups,) + {(*window, n)}, got shape {offset.shape}"
+        )
+    if shares < 1 or channels % shares:
+        raise ValueError(
+            f"`offset` must have offset groups that divide the {channels} channels of `x`, got "
+            f"{shares}"
+        )
+    if mask is not None:
+        mask = as_inexact("mask", mask)
+        if mask.shape != offset.shape[:-1]:
+            raise ValueError(
+                "`mask` must be (*batch, *out, offset_groups, *window) as `offset` is, "
+                f"{offset.shape[:-1]}, got shape {mask.shape}"
+            )
+
+    dtype = jnp.result_type(*present(x, offset, kernel, bias, mask))
+    wide = accumulator(dtype)
+    examples, positions = math.prod(batch), math.prod(windows.out)
+    # Where every tap of every output lies: (positions, taps, n).
+    places = [
+        np.arange(out)[:, None] * by - low + np.arange(span) * apart
+        for out, by, (low, _), span, apart in zip(
+            windows.out,
+            windows.stride,
+            windows.padding,
+            windows.window,
+            windows.dilation,
+            strict=True,
+        )
+    ]
+    grid = np.stack(np.meshgrid(*(place.ravel() for place in places), indexing="ij"), -1)
+    grid = grid.reshape(*itertools.chain.from_iterable(place.shape for place in places), n)
+    grid = grid.transpose(*range(0, 2 * n, 2), *range(1, 2 * n, 2), 2 * n)
+    coordinates = offset.astype(wide).reshape(examples, positions, shares, taps, n)
+    coordinates += grid.reshape(positions, 1, taps, n).astype(wide)
+
+    shared = to_canonical(x, n, data_format).astype(wide)
+    shared = shared.reshape(examples, *size, shares, channels // shares)
+
+    def read(share: jax.Array, points: jax.Array) -> jax.Array:
+        return sample(share, points.reshape(-1, n), "linear").reshape(positions, taps, -1)
+
+    # (examples, positions, shares, taps, channels of a share)
+    seen = jax.vmap(jax.vmap(read, (n, 1), 1))(shared, coordinates)
+    if mask is not None:
+        seen *= mask.astype(wide).reshape(examples, positions, shares, taps, 1)
+    y = jnp.einsum(
+        "bptgi,tigo->bpgo",
+        seen.swapaxes(2, 3).reshape(examples, positions, taps, groups, per_group),
+        kernel.astype(wide).reshape(taps, per_group, groups, -1),
+    )
+    y = y.reshape(examples, *windows.out, out_channels)
+    y = y if bias is None else y + bias.astype(wide)
+    return from_canonical(y.astype(dtype), batch, data_format)

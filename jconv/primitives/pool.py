@@ -21,6 +21,7 @@ from jax.interpreters import ad, batching
 from jconv import compat
 from jconv.geometry import Windows
 from jconv.primitives import rules
+from jconv.select import default_algorithm
 
 
 def _define(form: str, shape: str, dtype: Any = None) -> compat.Primitive:
@@ -59,6 +60,7 @@ pool_argmax_p = _define("pool_argmax", "out", np.dtype(np.int32))
 pool_pick_p = _define("pool_pick", "out")
 pool_place_p = _define("pool_place", "size")
 
+ad.defjvp(pool_argmax_p, None)
 ad.deflinear2(pool_sum_p, lambda ct, x, **params: [pool_spread_p.bind(ct, **params)])
 ad.deflinear2(pool_spread_p, lambda ct, y, **params: [pool_sum_p.bind(ct, **params)])
 ad.defjvp(pool_max_p, lambda t, x, **params: rules.bind(pool_pick_p, x, t, **params))
@@ -68,3 +70,22 @@ for _p, _transpose in ((pool_pick_p, pool_place_p), (pool_place_p, pool_pick_p))
         None,
         rules.bind(_transpose, x, ct, **params),
     ]
+
+
+def pool_sum(x: jax.Array, windows: Windows) -> jax.Array:
+    """The sum over each window, in the dtype of x: (batch, *out, channels)."""
+    return rules.bind(pool_sum_p, x, geometry=windows, algorithm=default_algorithm())
+
+
+def pool_max(x: jax.Array, windows: Windows, *, smallest: bool = False) -> jax.Array:
+    """The largest (or smallest) element of each window: (batch, *out, channels)."""
+    return rules.bind(
+        pool_max_p, x, geometry=windows, algorithm=default_algorithm(), smallest=smallest
+    )
+
+
+def pool_argmax(x: jax.Array, windows: Windows, *, smallest: bool = False) -> jax.Array:
+    """Where that element lies, the first of equals: int32, flat over the spatial axes of x."""
+    return rules.bind(
+        pool_argmax_p, x, geometry=windows, algorithm=default_algorithm(), smallest=smallest
+    )

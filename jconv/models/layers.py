@@ -1,0 +1,175 @@
+"""Flax NNX layers over jconv's functions."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.nn.initializers import Initializer
+
+from jconv.arguments import (
+    DATA_FORMATS,
+    PADDING_MODES,
+    Padding,
+    PerAxis,
+    choice,
+    flag,
+    integer,
+    is_sequence,
+    pad_axes,
+    per_axis,
+)
+from jconv.geometry import split_shape
+from jconv.operands import as_array
+from jconv.ops.conv import conv
+
+
+class Conv(nnx.Module):
+    """Convolution layer: `jconv.conv` with a learned kernel and bias.
+
+    Its parameters are `kernel`, `(*window, in_channels // groups, out_channels)`, and `bias`,
+    `(out_channels,)`, or None.
+
+    Args:
+      in_channels: channels of the input.
+      out_channels: channels of the output.
+      window: size of the kernel: a sequence of n ints, or an int for all of the `n` axes.
+      n: number of spatial axes. Needed where `window` is an int, since a batch axis would pass for
+        a spatial one; otherwise `len(window)`.
+      stride, padding, padding_mode, dilation, groups, flip_kernel, data_format, algorithm,
+        precision, preferred_element_type: as in `jconv.conv`.
+      use_bias: whether a bias is added.
+      dtype: what input, kernel and bias are converted to before they meet, such as
+        `jnp.bfloat16`; None (default) leaves it to JAX's promotion.
+      param_dtype: dtype in which the parameters are stored and trained.
+      kernel_init, bias_init: initializers `(key, shape, dtype) -> array`. He's normal
+        distribution and zeros by default.
+      rngs: source of the random keys; its stream "params" is used.
+
+    Returns (when called with `x`):
+      As `jconv.conv`: `x` is `(*batch, *spatial, in_channels)` with any number of batch axes, none
+      included, the result `(*batch, *out, out_channels)`; "channels_first" accordingly. Of dtype
+      `dtype`, or the promoted dtype of `x` and the parameters.
+
+    Raises:
+      ValueError, TypeError: the argument in backticks, what it must be, and what to do; also
+        when called, if `x` does not fit.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> layer = Conv(3, 16, window=3, n=2, stride=2, padding="SAME", rngs=nnx.Rngs(0))
+    >>> layer.kernel.shape, layer(jnp.ones((8, 32, 32, 3))).shape
+    ((3, 3, 3, 16), (8, 16, 16, 16))
+
+    Source: K. He et al., "Delving deep into rectifiers", ICCV 2015 (the initialization).
+    """
+
+    kernel: nnx.Param[jax.Array]
+    bias: nnx.Param[jax.Array] | None
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        window: PerAxis,
+        *,
+        n: int | None = None,
+        stride: PerAxis = 1,
+        padding: Padding = "VALID",
+        padding_mode: str = "zeros",
+        dilation: PerAxis = 1,
+        groups: int = 1,
+        flip_kernel: bool = False,
+        use_bias: bool = True,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        kernel_init: Initializer = nnx.initializers.he_normal(),  # noqa: B008 (a pure function)
+        bias_init: Initializer = nnx.initializers.zeros_init(),  # noqa: B008
+        data_format: str = "channels_last",
+        algorithm: str = "auto",
+        precision: Any = None,
+        preferred_element_type: Any = None,
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.window = _window(window, n)
+        n = len(self.window)
+        self.in_channels = integer("in_channels", in_channels)
+        self.out_channels = integer("out_channels", out_channels)
+        self.stride = per_axis("stride", stride, n)
+        self.padding = pad_axes(padding, n)
+        self.padding_mode = choice("padding_mode", padding_mode, PADDING_MODES)
+        self.dilation = per_axis("dilation", dilation, n)
+        self.groups = integer("groups", groups)
+        if self.in_channels % self.groups or self.out_channels % self.groups:
+            raise ValueError(
+                f"`groups` must divide `in_channels` and `out_channels`, got {groups} groups for "
+                f"{in_channels} and {out_channels} channels"
+            )
+        self.flip_kernel = flag("flip_kernel", flip_kernel)
+        self.data_format = choice("data_format", data_format, DATA_FORMATS)
+        self.algorithm = algorithm
+        self.precision = precision
+        self.preferred_element_type = preferred_element_type
+        self.dtype = None if dtype is None else _inexact("dtype", dtype)
+        param_dtype = _inexact("param_dtype", param_dtype)
+
+        use_bias = flag("use_bias", use_bias)
+        shape = (*self.window, self.in_channels // self.groups, self.out_channels)
+        self.kernel = nnx.Param(kernel_init(rngs.params(), shape, param_dtype))
+        self.bias = (
+            nnx.Param(bias_init(rngs.params(), shape[-1:], param_dtype)) if use_bias else None
+        )
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = as_array("x", x)
+        *_, channels = split_shape("x", x.shape, len(self.window), self.data_format)
+        if channels != self.in_channels:
+            raise ValueError(
+                f"`x` must have the layer's {self.in_channels} `in_channels`, got {channels} in "
+                f"shape {x.shape}, read as {self.data_format!r} with {len(self.window)} spatial "
+                "axes; set `in_channels` or `data_format` of the layer"
+            )
+        kernel, bias = self.kernel[...], None if self.bias is None else self.bias[...]
+        if self.dtype is not None:
+            x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+            bias = None if bias is None else bias.astype(self.dtype)
+        return conv(
+            x,
+            kernel,
+            bias,
+            stride=self.stride,
+            padding=self.padding,
+            padding_mode=self.padding_mode,
+            dilation=self.dilation,
+            groups=self.groups,
+            flip_kernel=self.flip_kernel,
+            data_format=self.data_format,
+            algorithm=self.algorithm,
+            precision=self.precision,
+            preferred_element_type=self.preferred_element_type,
+        )
+
+
+def _window(window: PerAxis, n: int | None) -> tuple[int, ...]:
+    """`window` as a tuple of n ints."""
+    if n is not None:
+        return per_axis("window", window, integer("n", n))
+    if not is_sequence(window):
+        raise ValueError(
+            f"`n` must be given where `window` is an int, got `window` {window!r} alone; write "
+            f"n=2, or window=({window!r}, {window!r}), for pictures"
+        )
+    axes = len(window)  # type: ignore[arg-type]
+    if axes == 0:
+        raise ValueError("`window` must have at least one axis, got an empty sequence")
+    return per_axis("window", window, axes)
+
+
+def _inexact(name: str, dtype: Any) -> Any:
+    """`dtype` if it holds numbers that gradients can be taken of."""
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        raise TypeError(
+            f"`{name}` must be a floating or complex dtype, since its values are trained, got "
+            f"{dtype!r}; use jnp.float32 or jnp.bfloat16"
+        )
+    return jnp.dtype(dtype)
