@@ -1,3 +1,4 @@
+from jconv.explain import explain as explain
 from jconv.ops.adaptive import (
     adaptive_avg_pool as adaptive_avg_pool,
     adaptive_max_pool as adaptive_max_pool,

@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 PerAxis: TypeAlias = int | Sequence[int]
 PadAxis: TypeAlias = int | str | Sequence[int]
@@ -32,7 +32,8 @@ def integer(name: str, value: Any, minimum: int = 1, axis: int | None = None) ->
     return number
 
 
-def is_sequence(value: Any) -> bool:
+def is_sequence(value: Any) -> TypeGuard[Sequence[Any]]:
+    """Whether `value` is one entry per axis: a tuple, list or array, but no word."""
     return (
         hasattr(value, "__len__")
         and hasattr(value, "__getitem__")

@@ -57,5 +57,6 @@ def lower(ctx: mlir.LoweringRuleContext, fun: Any, *operands: Any) -> Any:
     `fun` is traced on plain shapes and dtypes: what an explicit mesh says of them was settled when
     the primitive was bound, and the partitioner takes it from there.
     """
-    plain = [jax.core.ShapedArray(aval.shape, aval.dtype) for aval in ctx.avals_in]
+    avals: Sequence[Any] = ctx.avals_in
+    plain = [jax.core.ShapedArray(aval.shape, aval.dtype) for aval in avals]
     return mlir.lower_fun(fun, multiple_results=False)(ctx.replace(avals_in=plain), *operands)

@@ -1,7 +1,6 @@
 """Windows and samples taken by position: copies, so that no element ever meets another's inf."""
 
 import itertools
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,6 +12,7 @@ from jax import lax
 from jconv.geometry import Windows
 
 
+@partial(jax.jit, static_argnames="windows", inline=True)
 def take_windows(x: jax.Array, windows: Windows) -> jax.Array:
     """(batch, *size, channels) -> (batch, *out, *window, channels), zeros where padded."""
     n = windows.n
@@ -27,6 +27,7 @@ def take_windows(x: jax.Array, windows: Windows) -> jax.Array:
     return x.transpose(0, *range(1, 2 * n, 2), *range(2, 2 * n + 1, 2), 2 * n + 1)
 
 
+@partial(jax.jit, static_argnames="smallest", inline=True)
 def first_max(
     x: jax.Array, positions: list[jax.Array | np.ndarray], smallest: bool = False
 ) -> jax.Array:
@@ -84,10 +85,10 @@ def put_flat(y: jax.Array, index: jax.Array, size: tuple[int, ...]) -> jax.Array
     return x
 
 
-def taps_of(coordinate: jax.Array, method: str) -> list[tuple[jax.Array, jax.Array | float]]:
+def taps_of(coordinate: jax.Array, method: str) -> list[tuple[jax.Array, jax.Array]]:
     """The positions around a real `coordinate` that `method` reads, each with its weight."""
     if method == "nearest":
-        return [(jnp.round(coordinate), 1.0)]
+        return [(jnp.round(coordinate), jnp.ones_like(coordinate))]
     start = jnp.floor(coordinate)
     t = coordinate - start
     if method == "linear":
@@ -107,35 +108,54 @@ def cubic(t: Any, a: float = -0.75) -> Any:
     return near * (t <= 1) + far * ((t > 1) & (t < 2))
 
 
+@partial(jax.jit, static_argnames=("method", "padding_mode", "align_corners"), inline=True)
 def sample(
     x: jax.Array,
     coordinates: jax.Array,
     method: str,
-    wrap: Callable[[jax.Array, int], jax.Array] | None = None,
+    padding_mode: str = "zeros",
+    align_corners: bool = False,
 ) -> jax.Array:
-    """x (*size, channels) read at real `coordinates` (points, n), zeros outside.
+    """x (*size, channels) read at real `coordinates` (points, n): (points, channels).
 
-    `wrap(position, axis)` brings positions into x first: the coordinate itself, or with "cubic"
-    each position that it reads (PyTorch's rule). Returns (points, channels)."""
+    "edge" and "reflect" bring positions into x first: the coordinate itself, or with "cubic" each
+    position that it reads (PyTorch's rule)."""
     *size, channels = x.shape
     flat = x.reshape(-1, channels)
     axes = []
-    for axis in range(len(size)):
-        coordinate = coordinates[:, axis]
-        if wrap is not None and method != "cubic":
-            coordinate = wrap(coordinate, axis)
-        taps = taps_of(coordinate, method)
-        if wrap is not None and method == "cubic":
-            taps = [(wrap(position, axis), weight) for position, weight in taps]
-        axes.append(taps)
+    for axis, side in enumerate(size):
+        wrap = partial(
+            wrap_position, side=side, padding_mode=padding_mode, align_corners=align_corners
+        )
+        if method == "cubic":
+            taps = taps_of(coordinates[:, axis], method)
+            axes.append([(wrap(position), weight) for position, weight in taps])
+        else:
+            axes.append(taps_of(wrap(coordinates[:, axis]), method))
     total = jnp.zeros((), x.dtype)
     for corner in itertools.product(*axes):
         index = jnp.zeros(len(coordinates), jnp.int32)
-        inside, weight = jnp.ones(len(coordinates), bool), 1.0
+        inside, weight = jnp.ones(len(coordinates), bool), jnp.ones((), coordinates.dtype)
         for side, (position, factor) in zip(size, corner, strict=True):
             inside &= (position >= 0) & (position <= side - 1)
             index = index * side + jnp.clip(position, 0, side - 1).astype(jnp.int32)
             weight = weight * factor
         value = jnp.take(flat, index, axis=0, mode="clip")
-        total += jnp.where(inside[:, None], value, 0) * jnp.asarray(weight)[..., None]
+        total += jnp.where(inside[:, None], value, 0) * weight[..., None]
     return total
+
+
+def wrap_position(
+    position: jax.Array, side: int, padding_mode: str, align_corners: bool
+) -> jax.Array:
+    """Positions on an axis of `side` elements, brought inside."""
+    if padding_mode == "zeros":
+        return position
+    if padding_mode == "reflect":
+        low, span = (0.0, side - 1) if align_corners else (-0.5, side)
+        if span == 0:
+            return jnp.zeros_like(position)
+        there = jnp.mod(abs(position - low), 2 * span)
+        position = low + jnp.where(there > span, 2 * span - there, there)
+    # lax.clamp, unlike jnp.clip, has slope 0 at the border itself, as PyTorch's has.
+    return lax.clamp(jnp.zeros_like(position), position, jnp.full_like(position, side - 1))

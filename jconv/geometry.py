@@ -341,10 +341,11 @@ def conv_transpose_windows(
     # The high padding that makes the last window end where the input does: what floor() drops,
     # and what `output_padding` beyond the stride crops.
     pads = tuple(
-        (low, dilated(size[axis], stride[axis]) - 1 + dilated(window[axis], dilation[axis])
-         - shape[axis] - low)
-        for axis, (low, _) in enumerate(pads)
-    )  # fmt: skip
+        (low, dilated(count, by) - 1 + extent - side - low)
+        for (low, _), count, by, extent, side in zip(
+            pads, size, stride, map(dilated, window, dilation), shape, strict=True
+        )
+    )
     return Windows(shape, window, stride, pads, dilation, (1,) * n)
 
 
@@ -367,8 +368,10 @@ def pool_windows(
     windows = Windows(size, window, strides, pads, dilations, (1,) * n)
     if ceil_mode:
         hangs = tuple(
-            (low, high + _overhang(*axis, low, high))
-            for *axis, (low, high) in zip(size, windows.extent, strides, pads, strict=True)
+            (low, high + _overhang(side, extent, by, low, high))
+            for side, extent, by, (low, high) in zip(
+                size, windows.extent, strides, pads, strict=True
+            )
         )
         windows = dataclasses.replace(windows, padding=hangs)
     check_fits("window", windows)

@@ -1,8 +1,8 @@
 """Pooling over windows of one shape, and its inverse."""
 
+import functools
 import math
 import numbers
-from functools import partial
 from typing import Any
 
 import jax
@@ -358,7 +358,9 @@ def _extremum_pool(
     return _compute(x, reduction=reduction, windows=windows, data_format=data_format)
 
 
-@partial(jax.jit, static_argnames=("reduction", "windows", "data_format", "divisor"), inline=True)
+@functools.partial(
+    jax.jit, static_argnames=("reduction", "windows", "data_format", "divisor"), inline=True
+)
 def _compute(
     x: jax.Array,
     *,
@@ -383,7 +385,8 @@ def _compute(
     sums = primitives.pool_sum(canonical.astype(accumulator(x.dtype)), windows)
     if reduction == "sum":
         return back(sums.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.inexact) else sums)
-    if isinstance(divisor, tuple):
-        grids = np.ix_(*(np.array(count, np.float32) for count in divisor))
-        divisor = math.prod(grids[1:], start=grids[0])[..., None]
-    return back((sums / divisor).astype(x.dtype))
+    if not isinstance(divisor, tuple):
+        return back((sums / divisor).astype(x.dtype))
+    # One count per axis and window; their product is the number of taps.
+    counts = functools.reduce(np.multiply.outer, (np.array(count) for count in divisor))
+    return back((sums / counts[..., None].astype(sums.real.dtype)).astype(x.dtype))

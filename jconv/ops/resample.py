@@ -1,14 +1,12 @@
 """Resizing, sampling at given points, and moving pixels between channels and space."""
 
+import functools
 import itertools
 import math
-from collections.abc import Callable
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from jconv import geometry as geo
 from jconv.arguments import DATA_FORMATS, Padding, PerAxis, choice, flag, is_sequence, per_axis
@@ -277,30 +275,12 @@ def grid_sample(
         coordinates = (points + 1) * ((sides - 1) / 2).astype(points.dtype)
     else:
         coordinates = ((points + 1) * sides.astype(points.dtype) - 1) / 2
-    read = partial(sample, method=method, wrap=_border(padding_mode, size, align_corners))
+    read = functools.partial(
+        sample, method=method, padding_mode=padding_mode, align_corners=align_corners
+    )
     y = jax.vmap(read)(to_canonical(x, n, data_format).astype(accumulator(dtype)), coordinates)
     y = y.reshape(math.prod(batch), *out, y.shape[-1]).astype(dtype)
     return from_canonical(y, batch, data_format)
-
-
-def _border(
-    padding_mode: str, size: tuple[int, ...], align_corners: bool
-) -> Callable[[jax.Array, int], jax.Array] | None:
-    if padding_mode == "zeros":
-        return None
-
-    def wrap(position: jax.Array, axis: int) -> jax.Array:
-        last = size[axis] - 1
-        if padding_mode == "reflect":
-            low, span = (0.0, last) if align_corners else (-0.5, last + 1)
-            if span == 0:
-                return jnp.zeros_like(position)
-            there = jnp.mod(abs(position - low), 2 * span)
-            position = low + jnp.where(there > span, 2 * span - there, there)
-        # lax.clamp, unlike jnp.clip, has slope 0 at the border itself, as PyTorch's has.
-        return lax.clamp(jnp.zeros((), position.dtype), position, jnp.array(last, position.dtype))
-
-    return wrap
 
 
 def blur_pool(
@@ -340,11 +320,14 @@ def blur_pool(
         per_axis("filter_size", filter_size, n) if n else window_axes("filter_size", filter_size, x)
     )
     _, _, channels = geo.split_shape("x", x.shape, len(taps), data_format)
-    rows = np.ix_(
-        *([math.comb(size - 1, t) / 2 ** (size - 1) for t in range(size)] for size in taps)
+    window = functools.reduce(
+        np.multiply.outer,
+        (
+            np.array([math.comb(size - 1, t) / 2 ** (size - 1) for t in range(size)])
+            for size in taps
+        ),
     )
-    window = math.prod(rows[1:], start=rows[0])[..., None, None]
-    kernel = jnp.broadcast_to(jnp.asarray(window, x.dtype), (*taps, channels, 1))
+    kernel = jnp.broadcast_to(window[..., None, None].astype(x.dtype), (*taps, channels, 1))
     return depthwise_conv(
         x,
         kernel,

@@ -12,6 +12,10 @@ from jax.interpreters import mlir
 from jconv import compat, select
 from jconv.geometry import Windows
 
+# The form that each primitive computes.
+FORMS: dict[compat.Primitive, str] = {}
+
+# What `select` calls the platforms that JAX lowers for.
 PLATFORMS = {"cpu": "cpu", "cuda": "gpu", "rocm": "gpu", "tpu": "tpu"}
 
 
@@ -22,6 +26,7 @@ def define(form: str, abstract_eval: Callable[..., Any]) -> compat.Primitive:
     `jconv.algorithms` take by keyword.
     """
     primitive = compat.Primitive(f"jconv_{form}")
+    FORMS[primitive] = form
     primitive.def_impl(partial(_run, primitive))
     primitive.def_abstract_eval(abstract_eval)
     for platform, kind in PLATFORMS.items():
