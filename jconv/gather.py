@@ -1,6 +1,6 @@
 """Windows and samples taken by position: copies, so that no element ever meets another's inf."""
 
-import itertools
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -85,15 +85,17 @@ def put_flat(y: jax.Array, index: jax.Array, size: tuple[int, ...]) -> jax.Array
     return x
 
 
-def taps_of(coordinate: jax.Array, method: str) -> list[tuple[jax.Array, jax.Array]]:
-    """The positions around a real `coordinate` that `method` reads, each with its weight."""
+def taps_of(coordinate: jax.Array, method: str) -> tuple[jax.Array, jax.Array]:
+    """The positions around each real coordinate (points,) that `method` reads, and their weights:
+    (points, taps)."""
     if method == "nearest":
-        return [(jnp.round(coordinate), jnp.ones_like(coordinate))]
-    start = jnp.floor(coordinate)
-    t = coordinate - start
+        return jnp.round(coordinate)[:, None], jnp.ones_like(coordinate)[:, None]
+    start = jnp.floor(coordinate)[:, None]
+    t = coordinate[:, None] - start
     if method == "linear":
-        return [(start, 1 - t), (start + 1, t)]
-    return [(start + k, cubic(t - k)) for k in (-1, 0, 1, 2)]
+        return start + np.arange(2), jnp.concatenate([1 - t, t], axis=1)
+    steps = np.arange(-1, 3)
+    return start + steps, cubic(t - steps)
 
 
 def cubic(t: Any, a: float = -0.75) -> Any:
@@ -121,28 +123,30 @@ def sample(
     "edge" and "reflect" bring positions into x first: the coordinate itself, or with "cubic" each
     position that it reads (PyTorch's rule)."""
     *size, channels = x.shape
-    flat = x.reshape(-1, channels)
-    axes = []
+    points = len(coordinates)
+    # Over the product of the axes' taps: (points, all taps).
+    inside = jnp.ones((points, 1), bool)
+    index = jnp.zeros((points, 1), jnp.int32)
+    weight = jnp.ones((points, 1), coordinates.dtype)
     for axis, side in enumerate(size):
         wrap = partial(
             wrap_position, side=side, padding_mode=padding_mode, align_corners=align_corners
         )
         if method == "cubic":
-            taps = taps_of(coordinates[:, axis], method)
-            axes.append([(wrap(position), weight) for position, weight in taps])
+            position, factor = taps_of(coordinates[:, axis], method)
+            position = wrap(position)
         else:
-            axes.append(taps_of(wrap(coordinates[:, axis]), method))
-    total = jnp.zeros((), x.dtype)
-    for corner in itertools.product(*axes):
-        index = jnp.zeros(len(coordinates), jnp.int32)
-        inside, weight = jnp.ones(len(coordinates), bool), jnp.ones((), coordinates.dtype)
-        for side, (position, factor) in zip(size, corner, strict=True):
-            inside &= (position >= 0) & (position <= side - 1)
-            index = index * side + jnp.clip(position, 0, side - 1).astype(jnp.int32)
-            weight = weight * factor
-        value = jnp.take(flat, index, axis=0, mode="clip")
-        total += jnp.where(inside[:, None], value, 0) * weight[..., None]
-    return total
+            position, factor = taps_of(wrap(coordinates[:, axis]), method)
+        inside = _outer(jnp.logical_and, inside, (position >= 0) & (position <= side - 1))
+        index = _outer(jnp.add, index * side, jnp.clip(position, 0, side - 1).astype(jnp.int32))
+        weight = _outer(jnp.multiply, weight, factor)
+    read = x.reshape(-1, channels).at[index].get(mode="clip")
+    return jnp.sum(jnp.where(inside[..., None], read, 0) * weight[..., None], axis=1)
+
+
+def _outer(combine: Callable[[Any, Any], jax.Array], a: jax.Array, b: jax.Array) -> jax.Array:
+    """`combine` over every pair of columns of a and b."""
+    return combine(a[:, :, None], b[:, None, :]).reshape(len(a), -1)
 
 
 def wrap_position(
