@@ -1,5 +1,6 @@
 """Windows and samples taken by position: copies, so that no element ever meets another's inf."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -41,12 +42,12 @@ def first_max(
         table = jnp.asarray(positions[axis - 1], jnp.int32)
         if table.ndim == 2:
             table = table[None, None]
-        size, shape = x.shape[axis], table.shape[-2:]
+        size, (out, taps) = x.shape[axis], table.shape[-2:]
         # (batch, ..., out, taps, ..., channels), with the other spatial axes of length 1
         table = jnp.moveaxis(table, 1, -1)
         table = jnp.expand_dims(table, [*range(1, axis), *range(axis + 2, x.ndim)])
-        flat = table.reshape(*table.shape[:axis], -1, *table.shape[axis + 2 :])
-        split = (*x.shape[:axis], *shape, *x.shape[axis + 1 :])
+        flat = table.reshape(*table.shape[:axis], out * taps, *table.shape[axis + 2 :])
+        split = (*x.shape[:axis], out, taps, *x.shape[axis + 1 :])
         x, index = (
             jnp.take_along_axis(each, flat, axis, mode="promise_in_bounds").reshape(split)
             for each in (x, index + scale * _along(axis, size, x.ndim))
@@ -63,17 +64,16 @@ def _along(axis: int, size: int, ndim: int) -> np.ndarray:
     return np.arange(size, dtype=np.int32).reshape((size,) + (1,) * (ndim - axis - 1))
 
 
+def flatten(x: jax.Array) -> jax.Array:
+    """(batch, *size, channels) -> (batch, positions, channels)."""
+    return x.reshape(x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1])
+
+
 def take_flat(x: jax.Array, index: jax.Array) -> jax.Array:
     """The elements of x (batch, *size, channels) at flat spatial `index` (batch, *out, channels).
 
     Their gradients add up where an index comes twice."""
-    batch, channels = index.shape[0], index.shape[-1]
-    flat = jnp.take_along_axis(
-        x.reshape(batch, -1, channels),
-        index.reshape(batch, -1, channels),
-        axis=1,
-        mode="promise_in_bounds",
-    )
+    flat = jnp.take_along_axis(flatten(x), flatten(index), axis=1, mode="promise_in_bounds")
     return flat.reshape(index.shape)
 
 

@@ -7,6 +7,7 @@ function under test, so that the gradients pass through the conversion as well.
 With JCONV_REQUIRE_TORCH set, a missing PyTorch is an error instead of a skip.
 """
 
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from tests.tolerance import assert_close
 
 if os.environ.get("JCONV_REQUIRE_TORCH"):
     import torch
@@ -27,6 +30,20 @@ both_formats = pytest.mark.parametrize("data_format", ["channels_last", "channel
 def case(name: str, *arguments: Any, **settings: Any) -> Any:
     """One row of a table: `arguments` by position, then `settings` as a dictionary."""
     return pytest.param(*arguments, settings, id=name)
+
+
+def over(table: Sequence[Any], *names: str) -> Any:
+    """Parametrize a test over the rows of `table`, and over the data formats in turn: with a
+    compilation for each row and format, a whole product would cost twice as much and show little
+    more."""
+    formats = itertools.cycle(("channels_last", "channels_first"))
+    return pytest.mark.parametrize(
+        (*names, "data_format"),
+        [
+            pytest.param(*row.values, data_format, id=f"{row.id}-{data_format}")
+            for row, data_format in zip(table, formats, strict=False)
+        ],
+    )
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
@@ -156,24 +173,23 @@ def compare(
 
     size = sum(y.numel() for y in values)
     for y, expected in zip(actual, values, strict=True):
-        assert_close(y, expected, terms, "values")
+        check(y, expected, terms, "the values")
     for y, expected in zip(actual_indices, indices, strict=True):
         assert y.dtype == jnp.int32
         np.testing.assert_array_equal(y, expected.numpy(), "indices")
     for i, gradient, expected in zip(wrt, actual_gradients, gradients, strict=True):
         spread = max(terms, terms * size // max(arrays[i].size, 1))
-        assert_close(gradient, expected, spread, f"gradient of argument {i}")
+        check(gradient, expected, spread, f"the gradients of argument {i}")
 
 
-def assert_close(actual: jax.Array, expected: "torch.Tensor", terms: int, what: str) -> None:
-    """Rounding errors of a sum grow as the square root of its length, and are relative to the
-    terms, not to what is left of them: the scale is the largest value."""
+def check(actual: jax.Array, expected: "torch.Tensor", terms: int, what: str) -> None:
     expected = expected.detach().numpy()
-    assert actual.dtype == expected.dtype
-    assert actual.shape == expected.shape, what
-    scale = np.abs(expected, where=np.isfinite(expected), out=np.zeros_like(expected))
-    tolerance = 8 * np.finfo(expected.dtype).eps * np.sqrt(terms) * scale.max(initial=0)
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance, err_msg=what)
+    try:
+        assert actual.dtype == expected.dtype
+        assert_close(actual, expected, terms=terms)
+    except AssertionError as error:
+        error.add_note(f"These are {what}.")
+        raise
 
 
 def as_tuple(outputs: Any) -> tuple:

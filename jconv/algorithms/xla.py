@@ -3,6 +3,7 @@
 Supports everything on every platform, is what TPUs get, and is the last resort everywhere.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -103,20 +104,40 @@ def kernel_gradient(
     return _split_stack(w, geometry.stack)
 
 
-def _conv(lhs: jax.Array, rhs: jax.Array, out_dtype: Any, **arguments: Any) -> jax.Array:
+def _conv(
+    lhs: jax.Array,
+    rhs: jax.Array,
+    out_dtype: Any,
+    *,
+    padding: Sequence[tuple[int, int]],
+    lhs_dilation: tuple[int, ...],
+    **arguments: Any,
+) -> jax.Array:
     """`lax.conv_general_dilated` of (batch, *spatial, channels) and (*window, in, out), accumulated
     in float32 at least, and in `out_dtype`."""
-    n = lhs.ndim - 2
-    picture = (0, n + 1, *range(1, n + 1))
     dtype = jnp.promote_types(lhs.dtype, rhs.dtype)
     accumulator = jnp.promote_types(dtype, out_dtype)
     if jnp.issubdtype(accumulator, jnp.floating):
         accumulator = jnp.promote_types(accumulator, jnp.float32)
     if not jnp.issubdtype(dtype, jnp.floating):
         dtype = accumulator  # lax mixes no kinds, and XLA multiplies narrow integers narrowly
+
+    n = lhs.ndim - 2
+    # XLA:CPU computes padding that is negative on one side and positive on the other wrongly:
+    # such axes are padded, or cropped, beforehand.
+    crops = [(0, 0, 0)] * lhs.ndim
+    pads, spreads = list(padding), list(lhs_dilation)
+    for axis, (low, high) in enumerate(padding):
+        if min(low, high) < 0 < max(low, high):
+            crops[axis + 1] = (low, high, spreads[axis] - 1)
+            pads[axis], spreads[axis] = (0, 0), 1
+    lhs = lax.pad(lhs, np.zeros((), lhs.dtype), crops)
+    picture = (0, n + 1, *range(1, n + 1))
     return lax.conv_general_dilated(
         lhs.astype(dtype),
         rhs.astype(dtype),
+        padding=pads,
+        lhs_dilation=spreads,
         dimension_numbers=lax.ConvDimensionNumbers(picture, (n + 1, n, *range(n)), picture),
         preferred_element_type=accumulator,
         **arguments,

@@ -159,7 +159,7 @@ def _window(window: PerAxis, n: int | None) -> tuple[int, ...]:
             f"`n` must be given where `window` is an int, got `window` {window!r} alone; write "
             f"n=2, or window=({window!r}, {window!r}), for pictures"
         )
-    axes = len(window)  # type: ignore[arg-type]
+    axes = len(window)
     if axes == 0:
         raise ValueError("`window` must have at least one axis, got an empty sequence")
     return per_axis("window", window, axes)

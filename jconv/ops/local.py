@@ -94,11 +94,11 @@ def conv_local(
     y = jnp.einsum(
         "bpt,pto->bpo",
         take_windows(x, windows).reshape(x.shape[0], out, taps),
-        kernel.reshape(out, taps, -1),
+        kernel.reshape(out, taps, kernel.shape[-1]),
         precision=precision,
         preferred_element_type=accumulator(out_dtype),
     ).astype(out_dtype)
-    y = y.reshape(x.shape[0], *windows.out, -1)
+    y = y.reshape(x.shape[0], *windows.out, kernel.shape[-1])
     return from_canonical(y if bias is None else y + bias.astype(out_dtype), batch, data_format)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from jconv import geometry as geo
 from jconv.arguments import DATA_FORMATS, Padding, PerAxis, choice, flag, is_sequence, per_axis
-from jconv.gather import take_flat
+from jconv.gather import flatten, take_flat
 from jconv.geometry import Windows
 from jconv.operands import (
     accumulator,
@@ -287,14 +287,14 @@ def max_unpool(
         shape = wanted
     x, indices = to_canonical(x, n, data_format), to_canonical(indices, n, data_format)
     positions, channels = math.prod(shape), x.shape[-1]
-    flat = indices.reshape(x.shape[0], -1, channels)
+    flat = flatten(indices)
     where = (
         jnp.arange(x.shape[0])[:, None, None],
         jnp.where(flat < 0, positions, flat),
         jnp.arange(channels),
     )
     zeros = jnp.zeros((x.shape[0], positions, channels), x.dtype)
-    y = zeros.at[where].set(x.reshape(flat.shape), mode="drop")
+    y = zeros.at[where].set(flatten(x), mode="drop")
     return from_canonical(y.reshape(x.shape[0], *shape, channels), batch, data_format)
 
 

@@ -47,7 +47,8 @@ def resize(
       output_shape: an int, for every axis of x between the first and the last, or n ints, for n
         spatial axes after any number of batch axes.
       method: "linear"; "cubic" (a = -0.75, with `antialias` -0.5: PyTorch's); "nearest", element
-        `floor(i * size / out)`; "nearest_exact", `floor((i + 0.5) * size / out)`; "area", the mean
+        `floor(i * size / out)`; "nearest_exact", `floor((i + 0.5) * size / out)` (exactly, where
+        PyTorch rounds); "area", the mean
         of `adaptive_avg_pool`.
       align_corners: see above; "linear" and "cubic" only.
       antialias: widen the filter where the output is smaller; "linear" and "cubic" only.
@@ -98,12 +99,19 @@ def resize(
     return from_canonical(y.astype(x.dtype), batch, data_format)
 
 
+def _step(size: int, out: int, align_corners: bool) -> float:
+    """Positions of the input between outputs; aligned corners leave a single output at the first."""
+    if align_corners:
+        return (size - 1) / (out - 1) if out > 1 else 0.0
+    return size / out
+
+
 def _interpolated(
     size: int, out: int, method: str, align_corners: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Positions that each output of one axis reads and their weights, both (out, taps)."""
     i = np.arange(out)
-    step = (size - 1) / max(out - 1, 1) if align_corners else size / out
+    step = _step(size, out, align_corners)
     centre = i * step if align_corners else (i + 0.5) * step - 0.5
     start = np.floor(centre)
     taps = np.arange(2) if method == "linear" else np.arange(-1, 3)
@@ -117,7 +125,7 @@ def _antialiased(
 ) -> tuple[np.ndarray, np.ndarray]:
     """As `_interpolated`, with a filter as wide as the step between outputs: normalised over the
     positions inside x."""
-    step = (size - 1) / max(out - 1, 1) if align_corners else size / out
+    step = _step(size, out, align_corners)
     width = max(step, 1.0)
     reach = width * (1 if method == "linear" else 2)
     centre = step * (np.arange(out) + 0.5)

@@ -12,12 +12,12 @@ import pytest
 import jconv
 from tests.torch_twin import (
     as_torch,
-    both_formats,
     case,
     compare,
     kernel_to_jconv,
     normal,
     one_batch,
+    over,
     pad,
     pad_pairs,
     patches,
@@ -110,8 +110,7 @@ def check_conv(x_shape, kernel_shape, settings, data_format, dtype):
     )
 
 
-@both_formats
-@pytest.mark.parametrize(("x_shape", "kernel_shape", "settings"), CONVOLUTIONS)
+@over(CONVOLUTIONS, "x_shape", "kernel_shape", "settings")
 def test_conv(x_shape, kernel_shape, settings, data_format):
     check_conv(x_shape, kernel_shape, settings, data_format, "float32")
 
@@ -181,14 +180,13 @@ def test_conv_padding_mode_of_the_module(padding_mode, n):
     )
 
 
-@both_formats
 @pytest.mark.parametrize("padding_mode", ["reflect", "edge", "wrap"])
 @pytest.mark.parametrize("n", [1, 2, 3])
-def test_conv_padding_mode_of_each_side(padding_mode, n, data_format):
+def test_conv_padding_mode_of_each_side(padding_mode, n):
     padding = ((3, 1), (0, 2), (1, 0))[:n]
     x, kernel, bias = arguments((2, 3, *(5, 4, 3)[:n]), (2, 3, *(2, 3, 2)[:n]), 2)
     compare(
-        jconv_of(jconv.conv, n, data_format, padding=padding, padding_mode=padding_mode),
+        jconv_of(jconv.conv, n, "channels_first", padding=padding, padding_mode=padding_mode),
         lambda x, kernel, bias: torch_conv(n)(
             pad(x, padding, n, mode=TORCH_MODES[padding_mode]), kernel, bias
         ),
@@ -283,8 +281,7 @@ def check_conv_transpose(x_shape, kernel_shape, settings, data_format, dtype):
     )
 
 
-@both_formats
-@pytest.mark.parametrize(("x_shape", "kernel_shape", "settings"), TRANSPOSED)
+@over(TRANSPOSED, "x_shape", "kernel_shape", "settings")
 def test_conv_transpose(x_shape, kernel_shape, settings, data_format):
     check_conv_transpose(x_shape, kernel_shape, settings, data_format, "float32")
 
@@ -380,8 +377,7 @@ DEPTHWISE = [
 ]
 
 
-@both_formats
-@pytest.mark.parametrize(("x_shape", "kernel_shape", "settings"), DEPTHWISE)
+@over(DEPTHWISE, "x_shape", "kernel_shape", "settings")
 def test_depthwise_conv(x_shape, kernel_shape, settings, data_format):
     n = len(kernel_shape) - 2
     channels = x_shape[-n - 1]
@@ -397,8 +393,7 @@ def test_depthwise_conv(x_shape, kernel_shape, settings, data_format):
     )
 
 
-@both_formats
-@pytest.mark.parametrize(("x_shape", "kernel_shape", "settings"), DEPTHWISE[1::2])
+@over(DEPTHWISE[1::2], "x_shape", "kernel_shape", "settings")
 def test_separable_conv(x_shape, kernel_shape, settings, data_format):
     n = len(kernel_shape) - 2
     channels = x_shape[-n - 1]
@@ -444,12 +439,12 @@ LOCAL = [
         dilation=(1, 2),
     ),
     case("2d-unbatched", (2, 4, 4), (3, 3), (2, 2)),
+    case("2d-empty-batch", (0, 2, 4, 4), (3, 3), (2, 2)),
     case("3d", (1, 2, 3, 4, 4), (2, 2, 3), (2, 3, 2)),
 ]
 
 
-@both_formats
-@pytest.mark.parametrize(("x_shape", "out", "window", "settings"), LOCAL)
+@over(LOCAL, "x_shape", "out", "window", "settings")
 def test_conv_local(x_shape, out, window, settings, data_format):
     n = len(window)
     channels = x_shape[-n - 1]
@@ -457,10 +452,10 @@ def test_conv_local(x_shape, out, window, settings, data_format):
     def torch_local(x, kernel, bias):
         rest = {name: settings[name] for name in settings if name != "padding"}
         taps = patches(pad(x, settings.get("padding", 0), n), window, **rest)
-        taps = taps.reshape(-1, channels, math.prod(out), math.prod(window))
+        taps = taps.flatten(2 + n).flatten(2, 1 + n)
         matrices = kernel.reshape(math.prod(out), math.prod(window), channels, 5)
         y = torch.einsum("ncpw,pwco->nop", taps, matrices) + bias[:, None]
-        return y.reshape(-1, 5, *out)
+        return y.reshape(len(x), 5, *out)
 
     compare(
         as_torch(jconv.conv_local, n, data_format, **settings),
@@ -492,7 +487,7 @@ def torch_deform_conv(n, stride=1, padding=0, dilation=1, groups=1):
             tap = tap.reshape(-1, *(1,) * (n - 1 - axis))
             position.append(start + tap + offset[..., axis])
 
-        per_group = x.reshape(batch, offset_groups, -1, math.prod(size))
+        per_group = x.reshape(batch, offset_groups, x.shape[1] // offset_groups, math.prod(size))
         taps = 0
         for corner in itertools.product((0, 1), repeat=n):
             weight, index = 1, 0
@@ -503,19 +498,18 @@ def torch_deform_conv(n, stride=1, padding=0, dilation=1, groups=1):
                 inside = (place >= 0) & (place < size[axis])
                 weight = weight * (fraction if corner[axis] else 1 - fraction) * inside
                 index = index * size[axis] + place.clamp(0, size[axis] - 1)
-            index, weight = (
-                v.movedim(n + 1, 1).reshape(batch, offset_groups, 1, -1) for v in (index, weight)
-            )
+            index, weight = (v.movedim(n + 1, 1).flatten(2)[:, :, None] for v in (index, weight))
             index = index.expand(-1, -1, per_group.shape[2], -1)
             taps = taps + per_group.gather(3, index) * weight
         if mask is not None:
             mask = mask.reshape(-1, *mask.shape[-2 * n - 1 :])
-            taps = taps * mask.movedim(n + 1, 1).reshape(batch, offset_groups, 1, -1)
+            taps = taps * mask.movedim(n + 1, 1).flatten(2)[:, :, None]
 
-        taps = taps.reshape(batch, groups, -1, math.prod(out), math.prod(window))
+        per_group = x.shape[1] // groups
+        taps = taps.reshape(batch, groups, per_group, math.prod(out), math.prod(window))
         matrices = kernel.reshape(groups, -1, kernel.shape[1], math.prod(window))
-        y = torch.einsum("bgcpw,gocw->bgop", taps, matrices).reshape(batch, -1, *out)
-        return y + bias.reshape(-1, *(1,) * n)
+        y = torch.einsum("bgcpw,gocw->bgop", taps, matrices)
+        return y.reshape(batch, len(kernel), *out) + bias.reshape(-1, *(1,) * n)
 
     return one_batch(deform_conv, n)
 
@@ -539,14 +533,14 @@ DEFORMED = [
     ),
     case("2d-unbatched", (2, 5, 5), (3, 2, 2, 3), (4, 3), 2),
     case("2d-two-batch-axes", (2, 1, 2, 5, 5), (3, 2, 2, 3), (4, 3), 1),
+    case("2d-empty-batch", (0, 2, 5, 5), (3, 2, 2, 3), (4, 3), 1),
     case("3d", (1, 2, 4, 3, 4), (2, 2, 2, 2, 3), (3, 2, 2), 1),
 ]
 
 
-@both_formats
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize(("x_shape", "kernel_shape", "out", "offset_groups", "settings"), DEFORMED)
-def test_deform_conv(x_shape, kernel_shape, out, offset_groups, settings, masked, data_format):
+def check_deform_conv(
+    x_shape, kernel_shape, out, offset_groups, settings, data_format, masked=True
+):
     n = len(out)
     x, kernel, bias = arguments(x_shape, kernel_shape, kernel_shape[0])
     tap_shape = (*x_shape[: -n - 1], *out, offset_groups, *kernel_shape[2:])
@@ -565,6 +559,18 @@ def test_deform_conv(x_shape, kernel_shape, out, offset_groups, settings, masked
         bias,
         *mask,
         terms=2**n * math.prod(kernel_shape[1:]),
+    )
+
+
+@over(DEFORMED, "x_shape", "kernel_shape", "out", "offset_groups", "settings")
+def test_deform_conv(x_shape, kernel_shape, out, offset_groups, settings, data_format):
+    check_deform_conv(x_shape, kernel_shape, out, offset_groups, settings, data_format)
+
+
+@over(DEFORMED[:2], "x_shape", "kernel_shape", "out", "offset_groups", "settings")
+def test_deform_conv_without_mask(x_shape, kernel_shape, out, offset_groups, settings, data_format):
+    check_deform_conv(
+        x_shape, kernel_shape, out, offset_groups, settings, data_format, masked=False
     )
 
 

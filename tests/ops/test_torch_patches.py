@@ -7,11 +7,11 @@ import pytest
 
 import jconv
 from tests.torch_twin import (
-    both_formats,
     case,
     compare,
     normal,
     one_batch,
+    over,
     pad,
     patches,
     torch,
@@ -31,6 +31,7 @@ PATCHES = [
     case("2d-each-side", (1, 2, 6, 7), (2, 4), (4, 3), stride=2, padding=((0, 2), (1, 0))),
     case("2d-unbatched", (3, 4, 5), (2, 2), (3, 4)),
     case("2d-two-batch-axes", (2, 1, 2, 4, 4), (2, 2), (2, 2), stride=2),
+    case("2d-empty-batch", (0, 2, 4, 4), (2, 2), (3, 3)),
     case("3d", (1, 2, 4, 3, 5), (2, 2, 3), (3, 2, 3)),
     case(
         "3d-everything",
@@ -132,9 +133,8 @@ def check_fold(x_shape, window, out, settings, data_format, dtype):
 both_directions = pytest.mark.parametrize("check", [check_unfold, check_fold])
 
 
-@both_formats
 @both_directions
-@pytest.mark.parametrize(("x_shape", "window", "out", "settings"), PATCHES)
+@over(PATCHES, "x_shape", "window", "out", "settings")
 def test_patches(x_shape, window, out, settings, check, data_format):
     check(x_shape, window, out, settings, data_format, "float32")
 

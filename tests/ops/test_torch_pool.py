@@ -17,6 +17,7 @@ from tests.torch_twin import (
     compare,
     normal,
     one_batch,
+    over,
     pad,
     patches,
     torch,
@@ -74,9 +75,9 @@ CEIL = [
     ),
     case("1d-stride-beyond-window", (2, 3, 9), (2,), stride=4, ceil_mode=True),
     case("1d-last-would-start-beyond-input", (2, 3, 7), (2,), stride=5, padding=1, ceil_mode=True),
-    case("2d", (2, 3, 6, 7), (3, 2), stride=2, padding=(1, 0), ceil_mode=True),
+    case("2d-ceil", (2, 3, 6, 7), (3, 2), stride=2, padding=(1, 0), ceil_mode=True),
     case("2d-odd-strides", (1, 3, 5, 8), (2, 4), stride=(3, 5), padding=(1, 2), ceil_mode=True),
-    case("3d", (1, 2, 5, 4, 6), (2, 3, 2), stride=(2, 2, 5), padding=1, ceil_mode=True),
+    case("3d-ceil", (1, 2, 5, 4, 6), (2, 3, 2), stride=(2, 2, 5), padding=1, ceil_mode=True),
 ]
 DILATED = [
     case("1d-dilated", (2, 3, 10), (3,), stride=2, dilation=3, padding=1),
@@ -93,6 +94,7 @@ EACH_SIDE = [
 DILATED_EACH_SIDE = [
     case("2d-dilated-each-side", (2, 3, 7, 8), (2, 3), padding=((0, 2), (3, 1)), dilation=2),
 ]
+MORE_THAN_A_LINE = [row for row in PLAIN + CEIL if len(row.values[1]) > 1]
 FULL_TABLE = PLAIN + CEIL + DILATED + EACH_SIDE + DILATED_EACH_SIDE
 
 
@@ -105,8 +107,7 @@ def check_max_pool(x_shape, window, settings, data_format, dtype):
     )
 
 
-@both_formats
-@pytest.mark.parametrize(("x_shape", "window", "settings"), FULL_TABLE)
+@over(FULL_TABLE, "x_shape", "window", "settings")
 def test_max_pool(x_shape, window, settings, data_format):
     check_max_pool(x_shape, window, settings, data_format, "float32")
 
@@ -116,8 +117,7 @@ def test_max_pool_in_float64(x_shape, window, settings):
     check_max_pool(x_shape, window, settings, "channels_last", "float64")
 
 
-@both_formats
-@pytest.mark.parametrize(("x_shape", "window", "settings"), PLAIN + CEIL + DILATED)
+@over(PLAIN + CEIL + DILATED, "x_shape", "window", "settings")
 def test_max_pool_indices(x_shape, window, settings, data_format):
     compare(
         as_torch(
@@ -150,9 +150,7 @@ SPECIAL_INPUTS = {
 }
 
 
-@pytest.mark.parametrize(
-    "settings", [{}, {"padding": 1, "stride": 2}, {"dilation": 2, "stride": 1}]
-)
+@pytest.mark.parametrize("settings", [{"padding": 1, "stride": 2}, {"dilation": 2, "stride": 1}])
 @pytest.mark.parametrize("special", SPECIAL_INPUTS)
 def test_first_maximum_takes_index_and_gradient(special, settings):
     compare(
@@ -181,7 +179,7 @@ def test_pools_have_the_output_shape_of_torch():
         extent = dilation * (window - 1) + 1
         if extent > size:
             continue
-        for padding in range(extent // 2 + 1):
+        for padding in range(window // 2 + 1):
             settings = {
                 "stride": stride,
                 "padding": padding,
@@ -193,7 +191,7 @@ def test_pools_have_the_output_shape_of_torch():
                 jax.ShapeDtypeStruct((1, size, 1), jnp.float32),
             )
             expected = F.max_pool1d(torch.zeros(1, 1, size), window, **settings)
-            assert actual.shape == expected.shape, (size, window, settings)
+            assert actual.shape[1] == expected.shape[2], (size, window, settings)
 
 
 # --- avg_pool, sum_pool, lp_pool ------------------------------------------------------------------
@@ -210,9 +208,8 @@ def check_avg_pool(x_shape, window, settings, count_include_pad, data_format, dt
     )
 
 
-@both_formats
 @pytest.mark.parametrize("count_include_pad", [True, False])
-@pytest.mark.parametrize(("x_shape", "window", "settings"), PLAIN + CEIL)
+@over(PLAIN + CEIL, "x_shape", "window", "settings")
 def test_avg_pool(x_shape, window, settings, count_include_pad, data_format):
     check_avg_pool(x_shape, window, settings, count_include_pad, data_format, "float32")
 
@@ -222,9 +219,7 @@ def test_avg_pool_in_float64(x_shape, window, settings):
     check_avg_pool(x_shape, window, settings, False, "channels_last", "float64")
 
 
-@pytest.mark.parametrize(
-    ("x_shape", "window", "settings"), [c for c in PLAIN + CEIL if len(c.values[1]) > 1]
-)
+@pytest.mark.parametrize(("x_shape", "window", "settings"), MORE_THAN_A_LINE)
 def test_avg_pool_divisor_override(x_shape, window, settings):
     settings = {"divisor_override": 3, **settings}
     compare(
@@ -259,10 +254,7 @@ def test_avg_pool_dilated_or_padded_on_each_side(x_shape, window, settings, coun
     )
 
 
-@both_formats
-@pytest.mark.parametrize(
-    ("x_shape", "window", "settings"), [c for c in PLAIN + CEIL if len(c.values[1]) > 1]
-)
+@over(MORE_THAN_A_LINE, "x_shape", "window", "settings")
 def test_sum_pool(x_shape, window, settings, data_format):
     compare(
         as_torch(jconv.sum_pool, len(window), data_format, window=window, **settings),
@@ -282,8 +274,8 @@ def torch_lp_pool(n, p, window, **settings):
 LP = [c for c in PLAIN if "padding" not in c.values[2]]
 
 
-@pytest.mark.parametrize("p", [1, 1.5, 2, 3])
-@pytest.mark.parametrize(("x_shape", "window", "settings"), LP)
+@pytest.mark.parametrize("p", [1, 1.5, 3])
+@pytest.mark.parametrize(("x_shape", "window", "settings"), LP[1::2])
 def test_lp_pool_of_positive_values(x_shape, window, settings, p):
     n = len(window)
     compare(
@@ -344,6 +336,7 @@ ADAPTIVE = [
     case("2d-keeps-all", (1, 2, 4, 5), (None, None)),
     case("2d-unbatched", (3, 7, 9), (2, 5)),
     case("2d-two-batch-axes", (2, 2, 3, 6, 5), (4, 2)),
+    case("2d-empty-batch", (0, 3, 6, 5), (4, 2)),
     case("3d", (1, 2, 5, 7, 6), (2, 3, 4)),
     case("3d-keeps-an-axis", (1, 2, 4, 5, 3), (3, None, 1)),
 ]
@@ -356,8 +349,7 @@ def torch_adaptive(name, x_shape, output_size, **settings):
     return one_batch(lambda x: fn(x, sizes, **settings), n)
 
 
-@both_formats
-@pytest.mark.parametrize(("x_shape", "output_size", "settings"), ADAPTIVE)
+@over(ADAPTIVE, "x_shape", "output_size", "settings")
 def test_adaptive_avg_pool(x_shape, output_size, settings, data_format):
     compare(
         as_torch(jconv.adaptive_avg_pool, len(output_size), data_format, output_size=output_size),
@@ -367,25 +359,26 @@ def test_adaptive_avg_pool(x_shape, output_size, settings, data_format):
     )
 
 
-@both_formats
-@pytest.mark.parametrize("return_indices", [False, True])
-@pytest.mark.parametrize(("x_shape", "output_size", "settings"), ADAPTIVE)
-def test_adaptive_max_pool(x_shape, output_size, settings, return_indices, data_format):
-    settings = {"return_indices": return_indices}
+@over(ADAPTIVE, "x_shape", "output_size", "settings")
+def test_adaptive_max_pool(x_shape, output_size, settings, data_format):
+    settings = {"output_size": output_size, "return_indices": True}
     compare(
-        as_torch(
-            jconv.adaptive_max_pool,
-            len(output_size),
-            data_format,
-            output_size=output_size,
-            **settings,
-        ),
-        torch_adaptive("max", x_shape, output_size, **settings),
+        as_torch(jconv.adaptive_max_pool, len(output_size), data_format, **settings),
+        torch_adaptive("max", x_shape, **settings),
         normal(*x_shape),
     )
 
 
-@pytest.mark.parametrize("special", SPECIAL_INPUTS)
+@over(ADAPTIVE[1::4], "x_shape", "output_size", "settings")
+def test_adaptive_max_pool_without_indices(x_shape, output_size, settings, data_format):
+    compare(
+        as_torch(jconv.adaptive_max_pool, len(output_size), data_format, output_size=output_size),
+        torch_adaptive("max", x_shape, output_size),
+        normal(*x_shape),
+    )
+
+
+@pytest.mark.parametrize("special", ["ties", "infinities"])
 def test_adaptive_max_pool_gives_the_first_maximum(special):
     compare(
         as_torch(jconv.adaptive_max_pool, 2, output_size=(4, 3), return_indices=True),
@@ -431,8 +424,7 @@ def torch_fractional(n, window, **settings):
     return one_batch(fractional, n)
 
 
-@both_formats
-@pytest.mark.parametrize(("x_shape", "window", "settings"), FRACTIONAL)
+@over(FRACTIONAL, "x_shape", "window", "settings")
 def test_fractional_max_pool(x_shape, window, settings, data_format):
     n = len(window)
     samples = np.random.default_rng(5).random((*x_shape[:-n], n))
@@ -459,26 +451,27 @@ UNPOOLED = [
     case("2d-odd-input", (2, 3, 7, 9), (2, 2), {}, output_shape=(7, 9)),
     case("2d-padded", (2, 3, 6, 6), (2, 2), {"padding": 1}),
     case("2d-unbatched", (3, 6, 4), (2, 2), {}),
+    case("2d-two-batch-axes", (2, 1, 3, 6, 4), (2, 2), {}),
     case("3d", (1, 2, 4, 6, 5), (2, 3, 2), {}, output_shape=(4, 6, 5)),
 ]
 
 
-@both_formats
-@pytest.mark.parametrize(("x_shape", "window", "pooling", "settings"), UNPOOLED)
+@over(UNPOOLED, "x_shape", "window", "pooling", "settings")
 def test_max_unpool_inverts_max_pool(x_shape, window, pooling, settings, data_format):
     n = len(window)
     output_size = settings.get("output_shape")
+    max_unpool = getattr(F, f"max_unpool{n}d")
     pooled, indices = torch_max_pool(window, return_indices=True, **pooling)(
         torch.from_numpy(normal(*x_shape))
     )
 
     def unpool(x, indices):
-        fn = getattr(F, f"max_unpool{n}d")
-        return fn(x, indices, window, output_size=output_size, **pooling)
+        indices = indices.reshape(-1, *indices.shape[-n - 1 :])
+        return max_unpool(x, indices, window, output_size=output_size, **pooling)
 
     compare(
         as_torch(jconv.max_unpool, n, data_format, images=2, window=window, **pooling, **settings),
-        unpool,
+        one_batch(unpool, n),
         pooled.numpy(),
         indices.numpy(),
     )
