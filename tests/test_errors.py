@@ -379,7 +379,7 @@ CASES = {
     "unpool: output of another size": (
         lambda: jconv.max_unpool(POOLED, INDICES, 2, output_shape=(8, 11)),
         ValueError,
-        "`output_shape` must be within the stride",
+        "`output_shape` must be less than the stride (2, 2) away from (8, 8)",
     ),
     # patches and resampling
     "unfold: window larger than x": (

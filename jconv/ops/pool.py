@@ -246,8 +246,8 @@ def max_unpool(
         `max_pool(..., return_indices=True)`. Where one comes twice, one of its values is kept;
         one that is out of range is dropped.
       window, stride, padding, data_format: those of the pool.
-      output_shape: the spatial shape of the output, an int or n of them; each within `stride` of
-        the default.
+      output_shape: the spatial shape of the output, an int or n of them; each less than `stride`
+        away from the default.
 
     Returns:
       `(*batch, *out, channels)`, or `(*batch, channels, *out)`, where per axis `out = (size - 1) *
@@ -275,16 +275,29 @@ def max_unpool(
     n = len(taps)
     batch, size, _ = geo.split_shape("x", x.shape, n, data_format)
     strides = taps if stride is None else per_axis("stride", stride, n)
-    shape = geo.conv_transpose_windows(
-        size, taps, stride=strides, padding=padding, output_padding=0, output_shape=None, dilation=1
-    ).size
-    if output_shape is not None:
-        wanted = per_axis("output_shape", output_shape, n)
-        if any(abs(w - s) >= max(by, 2) for w, s, by in zip(wanted, shape, strides, strict=True)):
+    ones = (1,) * n
+    if output_shape is None:
+        shape = geo.conv_transpose_windows(
+            size,
+            taps,
+            stride=strides,
+            padding=padding,
+            output_padding=0,
+            output_shape=None,
+            dilation=ones,
+        ).size
+    else:
+        shape = per_axis("output_shape", output_shape, n)
+        pads = geo.resolve_pads(padding, shape, taps, strides, ones)
+        default = tuple(
+            (s - 1) * by - low - high + window
+            for s, by, (low, high), window in zip(size, strides, pads, taps, strict=True)
+        )
+        if any(abs(s - d) >= by for s, d, by in zip(shape, default, strides, strict=True)):
             raise ValueError(
-                f"`output_shape` must be within the stride {strides} of {shape}, got {wanted}"
+                f"`output_shape` must be less than the stride {strides} away from {default}, got "
+                f"{shape}"
             )
-        shape = wanted
     x, indices = to_canonical(x, n, data_format), to_canonical(indices, n, data_format)
     positions, channels = math.prod(shape), x.shape[-1]
     flat = flatten(indices)

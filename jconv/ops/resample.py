@@ -100,7 +100,7 @@ def resize(
 
 
 def _step(size: int, out: int, align_corners: bool) -> float:
-    """Positions of the input between outputs; aligned corners leave a single output at the first."""
+    """Positions between the outputs; with aligned corners, one output alone is the first."""
     if align_corners:
         return (size - 1) / (out - 1) if out > 1 else 0.0
     return size / out
