@@ -185,7 +185,8 @@ def reduce_windows(
     x: Array, windows: Windows, outputs: Index, reduce: Callable[[Array], Array]
 ) -> Array:
     """``reduce``, which maps (taps, batch, channels) to (batch, channels), over every window."""
-    y = [reduce(np.stack([x[:, *p] for p in positions])) for positions in windows.values()]
+    with np.errstate(invalid="ignore"):  # inf - inf
+        y = [reduce(np.stack([x[:, *p] for p in positions])) for positions in windows.values()]
     return np.stack(y, axis=1).reshape(len(x), *outputs, x.shape[-1])
 
 
@@ -492,7 +493,8 @@ def avg_pool(
 
 def global_pool(x: Any, reduce: Callable[..., Array], keepdims: bool, data_format: str) -> Array:
     axes = range(2, np.ndim(x)) if data_format == "channels_first" else range(1, np.ndim(x) - 1)
-    return reduce(widen(x), axis=tuple(axes), keepdims=keepdims)
+    with np.errstate(invalid="ignore"):  # inf - inf
+        return reduce(widen(x), axis=tuple(axes), keepdims=keepdims)
 
 
 def global_max_pool(x: Any, *, keepdims: bool = False, data_format: str = "channels_last") -> Array:

@@ -36,7 +36,7 @@ def forward(
         _merge_stack(x),
         _merge_stack(w),
         out_dtype,
-        window_strides=geometry.stride,
+        strides=geometry.stride,
         padding=geometry.padding,
         lhs_dilation=geometry.base_dilation,
         rhs_dilation=geometry.dilation,
@@ -60,7 +60,7 @@ def input_gradient(
         _merge_stack(y),
         w,
         out_dtype,
-        window_strides=geometry.base_dilation,
+        strides=geometry.base_dilation,
         padding=geometry.transposed_padding,
         lhs_dilation=geometry.stride,
         rhs_dilation=geometry.dilation,
@@ -93,7 +93,7 @@ def kernel_gradient(
         _merge_stack(x).swapaxes(0, -1),
         jnp.moveaxis(_merge_stack(y), 0, -2),
         out_dtype,
-        window_strides=geometry.dilation,
+        strides=geometry.dilation,
         padding=padding,
         lhs_dilation=geometry.base_dilation,
         rhs_dilation=geometry.stride,
@@ -109,6 +109,7 @@ def _conv(
     rhs: jax.Array,
     out_dtype: Any,
     *,
+    strides: tuple[int, ...],
     padding: Sequence[tuple[int, int]],
     lhs_dilation: tuple[int, ...],
     **arguments: Any,
@@ -123,19 +124,26 @@ def _conv(
         dtype = accumulator  # lax mixes no kinds, and XLA multiplies narrow integers narrowly
 
     n = lhs.ndim - 2
-    # XLA:CPU computes padding that is negative on one side and positive on the other wrongly:
-    # such axes are padded, or cropped, beforehand.
-    crops = [(0, 0, 0)] * lhs.ndim
+    # Two kinds of axes are padded, or cropped, and spread beforehand. Padding that is negative on
+    # one side and positive on the other is wrong on XLA:CPU. And a window that base dilation and
+    # stride make look like groups is swapped with its input where that is smaller: XLA aborts. The
+    # barrier keeps XLA from folding the borders back in.
     pads, spreads = list(padding), list(lhs_dilation)
+    borders = [(0, 0, 0)] * lhs.ndim
     for axis, (low, high) in enumerate(padding):
-        if min(low, high) < 0 < max(low, high):
-            crops[axis + 1] = (low, high, spreads[axis] - 1)
+        window = rhs.shape[axis]
+        mixed = min(low, high) < 0 < max(low, high)
+        grouped = low == high == 0 and (spreads[axis], strides[axis]) == (window, window - 1)
+        if mixed or grouped:
+            borders[axis + 1] = (low, high, spreads[axis] - 1)
             pads[axis], spreads[axis] = (0, 0), 1
-    lhs = lax.pad(lhs, np.zeros((), lhs.dtype), crops)
+    if any(map(any, borders)):
+        lhs = lax.optimization_barrier(lax.pad(lhs, np.zeros((), lhs.dtype), borders))
     picture = (0, n + 1, *range(1, n + 1))
     return lax.conv_general_dilated(
         lhs.astype(dtype),
         rhs.astype(dtype),
+        window_strides=strides,
         padding=pads,
         lhs_dilation=spreads,
         dimension_numbers=lax.ConvDimensionNumbers(picture, (n + 1, n, *range(n)), picture),

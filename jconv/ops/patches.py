@@ -4,11 +4,12 @@ import math
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 
 from jconv import geometry as geo
 from jconv.arguments import DATA_FORMATS, Padding, PerAxis, choice, is_sequence, per_axis
 from jconv.gather import take_windows
-from jconv.operands import as_array, from_canonical, to_canonical
+from jconv.operands import accumulator, as_array, from_canonical, to_canonical
 from jconv.ops.pool import window_axes
 
 
@@ -81,7 +82,7 @@ def fold(
 
     Returns:
       `(*batch, *output_shape, channels)`, or `(*batch, channels, *output_shape)`, of the patches'
-      dtype.
+      dtype; integers accumulate in and return int32, bfloat16 and float16 accumulate in float32.
 
     Raises:
       ValueError, TypeError: the argument in backticks, what it must be, and what to do.
@@ -119,6 +120,11 @@ def fold(
             f"`output_shape` must be what `unfold` made these patches from: {shape} has windows "
             f"{windows.out} of {window}, but `patches` of shape {patches.shape} has {out}"
         )
-    spread = jax.ShapeDtypeStruct((canonical.shape[0], *shape, channels), canonical.dtype)
-    (x,) = jax.linear_transpose(partial(take_windows, windows=windows), spread)(canonical)
+    dtype = accumulator(patches.dtype)
+    spread = jax.ShapeDtypeStruct((canonical.shape[0], *shape, channels), dtype)
+    (x,) = jax.linear_transpose(partial(take_windows, windows=windows), spread)(
+        canonical.astype(dtype)
+    )
+    if jnp.issubdtype(patches.dtype, jnp.inexact):
+        x = x.astype(patches.dtype)
     return from_canonical(x, batch, data_format)

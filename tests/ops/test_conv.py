@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import jconv
 from tests import reference
 from tests.strategies import (
+    COMPLEX,
+    REALS,
     Case,
     conv_cases,
     conv_transpose_cases,
@@ -21,7 +22,6 @@ from tests.strategies import (
 )
 from tests.tolerance import assert_close
 
-DTYPES = ["float64", "float32", "float16", "bfloat16", "complex64", "complex128"]
 INTEGERS = ["int8", "uint8", "int16", "int32"]
 
 
@@ -196,10 +196,10 @@ def test_same_transpose_takes_its_padding_from_the_conv_it_transposes(word: str,
 # Dtypes
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("dtype", "x64"), REALS + COMPLEX)
 @pytest.mark.parametrize("function", ["conv", "conv_transpose"])
-def test_inexact_dtypes_are_kept(function: str, dtype: str):
-    with jax.enable_x64("64" in dtype or "128" in dtype):
+def test_inexact_dtypes_are_kept(function: str, dtype: str, x64: bool):
+    with jax.enable_x64(x64):
         wide = complex if "complex" in dtype else float
         x = jnp.asarray(normal(2, 6, 5, 4, dtype=wide), dtype)
         kernel, bias = (jnp.asarray(normal(*s, dtype=wide), dtype) for s in ((3, 2, 2, 4), (4,)))
@@ -266,20 +266,29 @@ def test_preferred_element_type_is_the_dtype_of_the_result(function: str):
 # Edges
 
 
-@pytest.mark.parametrize("batch", [(0,), (0, 3), (2, 0)])
+@pytest.mark.parametrize("batch", [(0,), (0, 3)])
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_a_batch_of_zero_examples_is_not_an_error(batch: tuple[int, ...], data_format: str):
-    shape = layout(batch, (5, 4), 2, data_format)
-    options = {"stride": 2, "padding": "SAME", "data_format": data_format}
-    for function, kernel in [
+@pytest.mark.parametrize(
+    ("function", "kernel_shape"),
+    [
         ("conv", (3, 3, 2, 4)),
         ("conv_transpose", (3, 3, 4, 2)),
         ("depthwise_conv", (3, 3, 2, 2)),
         ("conv_local", (3, 2, 3, 3, 2, 4)),
-    ]:
-        x, kernel = np.zeros(shape, np.float32), normal(*kernel)
-        y = getattr(jconv, function)(x, kernel, **options)
-        assert y.shape == getattr(reference, function)(x, kernel, **options).shape
+    ],
+)
+def test_a_batch_of_zero_examples_is_not_an_error(
+    function: str, kernel_shape: tuple[int, ...], batch: tuple[int, ...], data_format: str
+):
+    x, kernel = normal(*layout(batch, (5, 4), 2, data_format)), normal(*kernel_shape)
+    options = {"stride": 2, "padding": "SAME", "data_format": data_format}
+    y = getattr(jconv, function)(x, kernel, **options)
+    assert y.shape == getattr(reference, function)(x, kernel, **options).shape
+
+
+def test_deform_conv_of_zero_examples_is_not_an_error():
+    x, offset = normal(0, 5, 4, 2), normal(0, 3, 3, 1, 3, 2, 2)
+    assert jconv.deform_conv(x, offset, normal(3, 2, 2, 4)).shape == (0, 3, 3, 4)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 6), (6, 1)])
@@ -306,3 +315,11 @@ def test_groups_do_not_see_each_other():
     y = jconv.conv(x, normal(3, 2, 4), groups=2)
     assert np.isnan(y[:, :2]).all()
     assert np.isfinite(y[:, 2:]).all()
+
+
+def test_a_window_of_two_at_stride_two_beside_a_window_larger_than_the_input():
+    """Spread by two under a window of two, XLA takes that axis for groups, and aborts."""
+    x, kernel = normal(2, 5, 1, 2), normal(2, 3, 2, 2)
+    options = {"stride": (2, 1), "padding": (1, 1)}
+    y = jconv.conv_transpose(x, kernel, **options)
+    assert_close(y, reference.conv_transpose(x, kernel, **options), terms=12)
