@@ -1,5 +1,6 @@
 """Windows and samples taken by position: copies, so that no element ever meets another's inf."""
 
+import itertools
 import math
 from collections.abc import Callable
 from functools import partial
@@ -26,6 +27,28 @@ def take_windows(x: jax.Array, windows: Windows) -> jax.Array:
         x = jnp.take(x, starts[:, None] + taps, axis=axis + 1, mode="clip")
     # (batch, out 1, window 1, ..., out n, window n, channels)
     return x.transpose(0, *range(1, 2 * n, 2), *range(2, 2 * n + 1, 2), 2 * n + 1)
+
+
+@partial(jax.jit, static_argnames="windows", inline=True)
+def put_windows(y: jax.Array, windows: Windows) -> jax.Array:
+    """The transpose of `take_windows`: (batch, *out, *window, channels) added up over (batch,
+    *size, channels)."""
+    n = windows.n
+    pairs = itertools.chain.from_iterable((axis, n + axis) for axis in range(n))
+    order = (*pairs, 2 * n)
+
+    def put(x: jax.Array) -> jax.Array:
+        """One example, one axis after the other."""
+        x = x.transpose(order)
+        for axis, (size, (low, high)) in enumerate(zip(windows.size, windows.padding, strict=True)):
+            starts = np.arange(windows.out[axis]) * windows.stride[axis]
+            taps = np.arange(windows.window[axis]) * windows.dilation[axis]
+            whole = jnp.zeros((*x.shape[:axis], low + size + high, *x.shape[axis + 2 :]), x.dtype)
+            whole = whole.at[(*(slice(None),) * axis, starts[:, None] + taps)].add(x)
+            x = lax.slice_in_dim(whole, low, low + size, axis=axis)
+        return x
+
+    return jax.vmap(put)(y)
 
 
 @partial(jax.jit, static_argnames="smallest", inline=True)

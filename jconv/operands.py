@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jconv.geometry import Pads, split_shape
 
@@ -26,6 +27,15 @@ def from_canonical(
     n = y.ndim - 2 if n is None else n
     y = y.reshape(*batch, *y.shape[1:])
     return jnp.moveaxis(y, -1, -n - 1) if data_format == "channels_first" else y
+
+
+def reshape(x: jax.Array, *shape: int) -> jax.Array:
+    """x in another shape with the same first axis, sharded as before: what JAX does not find out
+    by itself on an explicit mesh where several axes merge or split."""
+    sharding = jax.typeof(x).sharding
+    first = sharding.spec[0] if x.ndim else None
+    kept = None if first is None else NamedSharding(sharding.mesh, PartitionSpec(first))
+    return jax.lax.reshape(x, shape, out_sharding=kept)
 
 
 def as_array(name: str, value: Any) -> jax.Array:

@@ -13,6 +13,7 @@ from jax import lax
 
 from jconv.gather import put_flat, take_flat
 from jconv.geometry import Geometry, Windows, dilated
+from jconv.operands import accumulator
 
 PORTABLE = True
 
@@ -117,11 +118,9 @@ def _conv(
     """`lax.conv_general_dilated` of (batch, *spatial, channels) and (*window, in, out), accumulated
     in float32 at least, and in `out_dtype`."""
     dtype = jnp.promote_types(lhs.dtype, rhs.dtype)
-    accumulator = jnp.promote_types(dtype, out_dtype)
-    if jnp.issubdtype(accumulator, jnp.floating):
-        accumulator = jnp.promote_types(accumulator, jnp.float32)
+    wide = accumulator(jnp.promote_types(dtype, out_dtype))
     if not jnp.issubdtype(dtype, jnp.floating):
-        dtype = accumulator  # lax mixes no kinds, and XLA multiplies narrow integers narrowly
+        dtype = wide  # lax mixes no kinds, and XLA multiplies narrow integers narrowly
 
     n = lhs.ndim - 2
     # Two kinds of axes are padded, or cropped, and spread beforehand. Padding that is negative on
@@ -147,7 +146,7 @@ def _conv(
         padding=pads,
         lhs_dilation=spreads,
         dimension_numbers=lax.ConvDimensionNumbers(picture, (n + 1, n, *range(n)), picture),
-        preferred_element_type=accumulator,
+        preferred_element_type=wide,
         **arguments,
     ).astype(out_dtype)
 

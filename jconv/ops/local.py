@@ -20,6 +20,7 @@ from jconv.operands import (
     from_canonical,
     pad,
     present,
+    reshape,
     result_dtype,
     to_canonical,
 )
@@ -93,12 +94,12 @@ def conv_local(
     out, taps = math.prod(windows.out), math.prod(windows.window) * channels
     y = jnp.einsum(
         "bpt,pto->bpo",
-        take_windows(x, windows).reshape(x.shape[0], out, taps),
+        reshape(take_windows(x, windows), x.shape[0], out, taps),
         kernel.reshape(out, taps, kernel.shape[-1]),
         precision=precision,
         preferred_element_type=accumulator(out_dtype),
     ).astype(out_dtype)
-    y = y.reshape(x.shape[0], *windows.out, kernel.shape[-1])
+    y = reshape(y, x.shape[0], *windows.out, kernel.shape[-1])
     return from_canonical(y if bias is None else y + bias.astype(out_dtype), batch, data_format)
 
 
@@ -198,11 +199,11 @@ def deform_conv(
     grid = np.stack(np.meshgrid(*(place.ravel() for place in places), indexing="ij"), -1)
     grid = grid.reshape(*itertools.chain.from_iterable(place.shape for place in places), n)
     grid = grid.transpose(*range(0, 2 * n, 2), *range(1, 2 * n, 2), 2 * n)
-    coordinates = offset.astype(wide).reshape(examples, positions, shares, taps, n)
+    coordinates = reshape(offset.astype(wide), examples, positions, shares, taps, n)
     coordinates += grid.reshape(positions, 1, taps, n).astype(wide)
 
     shared = to_canonical(x, n, data_format).astype(wide)
-    shared = shared.reshape(examples, *size, shares, channels // shares)
+    shared = reshape(shared, examples, *size, shares, channels // shares)
 
     def read(share: jax.Array, points: jax.Array) -> jax.Array:
         return sample(share, points.reshape(-1, n), "linear").reshape(positions, taps, -1)
@@ -210,12 +211,12 @@ def deform_conv(
     # (examples, positions, shares, taps, channels of a share)
     seen = jax.vmap(jax.vmap(read, (n, 1), 1))(shared, coordinates)
     if mask is not None:
-        seen *= mask.astype(wide).reshape(examples, positions, shares, taps, 1)
+        seen *= reshape(mask.astype(wide), examples, positions, shares, taps, 1)
     y = jnp.einsum(
         "bptgi,tigo->bpgo",
-        seen.swapaxes(2, 3).reshape(examples, positions, taps, groups, per_group),
+        reshape(seen.swapaxes(2, 3), examples, positions, taps, groups, per_group),
         kernel.astype(wide).reshape(taps, per_group, groups, -1),
     )
-    y = y.reshape(examples, *windows.out, out_channels)
+    y = reshape(y, examples, *windows.out, out_channels)
     y = y if bias is None else y + bias.astype(wide)
     return from_canonical(y.astype(dtype), batch, data_format)

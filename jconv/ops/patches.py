@@ -1,14 +1,13 @@
 """Windows as an axis of their own, and back."""
 
 import math
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 
 from jconv import geometry as geo
 from jconv.arguments import DATA_FORMATS, Padding, PerAxis, choice, is_sequence, per_axis
-from jconv.gather import take_windows
+from jconv.gather import put_windows, take_windows
 from jconv.operands import accumulator, as_array, from_canonical, to_canonical
 from jconv.ops.pool import window_axes
 
@@ -105,11 +104,7 @@ def fold(
     canonical = patches.reshape(math.prod(batch), *rest)
     if data_format == "channels_first":
         canonical = canonical.transpose(0, *range(n + 2, 2 * n + 2), *range(2, n + 2), 1)
-    out, window, channels = (
-        canonical.shape[1 : n + 1],
-        canonical.shape[n + 1 : -1],
-        canonical.shape[-1],
-    )
+    out, window = canonical.shape[1 : n + 1], canonical.shape[n + 1 : -1]
     if 0 in window:
         raise ValueError(f"`patches` must have at least one tap on every axis, got {patches.shape}")
     windows = geo.conv_windows(
@@ -120,11 +115,7 @@ def fold(
             f"`output_shape` must be what `unfold` made these patches from: {shape} has windows "
             f"{windows.out} of {window}, but `patches` of shape {patches.shape} has {out}"
         )
-    dtype = accumulator(patches.dtype)
-    spread = jax.ShapeDtypeStruct((canonical.shape[0], *shape, channels), dtype)
-    (x,) = jax.linear_transpose(partial(take_windows, windows=windows), spread)(
-        canonical.astype(dtype)
-    )
+    x = put_windows(canonical.astype(accumulator(patches.dtype)), windows)
     if jnp.issubdtype(patches.dtype, jnp.inexact):
         x = x.astype(patches.dtype)
     return from_canonical(x, batch, data_format)

@@ -299,16 +299,15 @@ def max_unpool(
                 f"{shape}"
             )
     x, indices = to_canonical(x, n, data_format), to_canonical(indices, n, data_format)
-    positions, channels = math.prod(shape), x.shape[-1]
-    flat = flatten(indices)
-    where = (
-        jnp.arange(x.shape[0])[:, None, None],
-        jnp.where(flat < 0, positions, flat),
-        jnp.arange(channels),
-    )
-    zeros = jnp.zeros((x.shape[0], positions, channels), x.dtype)
-    y = zeros.at[where].set(flatten(x), mode="drop")
-    return from_canonical(y.reshape(x.shape[0], *shape, channels), batch, data_format)
+    positions, channels = math.prod(shape), np.arange(x.shape[-1])
+
+    def put(values: jax.Array, index: jax.Array) -> jax.Array:
+        inside = jnp.where(index < 0, positions, index)
+        zeros = jnp.zeros((positions, len(channels)), values.dtype)
+        return zeros.at[inside, channels].set(values, mode="drop")
+
+    y = jax.vmap(put)(flatten(x), flatten(indices))
+    return from_canonical(y.reshape(x.shape[0], *shape, x.shape[-1]), batch, data_format)
 
 
 def window_axes(name: str, value: Any, x: jax.Array) -> tuple[int, ...]:

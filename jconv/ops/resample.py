@@ -16,6 +16,7 @@ from jconv.operands import (
     as_array,
     as_inexact,
     from_canonical,
+    reshape,
     to_canonical,
 )
 from jconv.ops.adaptive import adaptive_avg_pool
@@ -173,11 +174,12 @@ def pixel_shuffle(
             f"`factor` {factors} must divide the channels of `x` into positions: {channels} is no "
             f"multiple of {block}"
         )
-    y = to_canonical(x, n, data_format).reshape(-1, *size, channels // block, *factors)
+    y = to_canonical(x, n, data_format)
+    y = reshape(y, y.shape[0], *size, channels // block, *factors)
     pairs = itertools.chain.from_iterable((a, n + 1 + a) for a in range(1, n + 1))
     y = y.transpose(0, *pairs, n + 1)
     shape = (s * f for s, f in zip(size, factors, strict=True))
-    y = y.reshape(math.prod(batch), *shape, channels // block)
+    y = reshape(y, y.shape[0], *shape, channels // block)
     return from_canonical(y, batch, data_format)
 
 
@@ -212,9 +214,9 @@ def pixel_unshuffle(
         raise ValueError(f"`factor` must divide the spatial shape {size} of `x`, got {factors}")
     split = [(s // f, f) for s, f in zip(size, factors, strict=True)]
     y = to_canonical(x, n, data_format)
-    y = y.reshape(y.shape[0], *itertools.chain.from_iterable(split), channels)
+    y = reshape(y, y.shape[0], *itertools.chain.from_iterable(split), channels)
     y = y.transpose(0, *range(1, 2 * n, 2), 2 * n + 1, *range(2, 2 * n + 1, 2))
-    y = y.reshape(*y.shape[: n + 1], channels * math.prod(factors))
+    y = reshape(y, *y.shape[: n + 1], channels * math.prod(factors))
     return from_canonical(y, batch, data_format)
 
 
