@@ -34,21 +34,21 @@ def put_windows(y: jax.Array, windows: Windows) -> jax.Array:
     """The transpose of `take_windows`: (batch, *out, *window, channels) added up over (batch,
     *size, channels)."""
     n = windows.n
-    pairs = itertools.chain.from_iterable((axis, n + axis) for axis in range(n))
-    order = (*pairs, 2 * n)
-
-    def put(x: jax.Array) -> jax.Array:
-        """One example, one axis after the other."""
-        x = x.transpose(order)
-        for axis, (size, (low, high)) in enumerate(zip(windows.size, windows.padding, strict=True)):
-            starts = np.arange(windows.out[axis]) * windows.stride[axis]
-            taps = np.arange(windows.window[axis]) * windows.dilation[axis]
-            whole = jnp.zeros((*x.shape[:axis], low + size + high, *x.shape[axis + 2 :]), x.dtype)
-            whole = whole.at[(*(slice(None),) * axis, starts[:, None] + taps)].add(x)
-            x = lax.slice_in_dim(whole, low, low + size, axis=axis)
-        return x
-
-    return jax.vmap(put)(y)
+    pairs = itertools.chain.from_iterable((1 + axis, 1 + n + axis) for axis in range(n))
+    x = y.transpose(0, *pairs, 2 * n + 1)
+    zero = np.zeros((), y.dtype)
+    for axis in range(n):
+        low, high = windows.padding[axis]
+        starts = np.arange(windows.out[axis]) * windows.stride[axis]
+        taps = np.arange(windows.window[axis]) * windows.dilation[axis]
+        before = (slice(None),) * (axis + 1)
+        # Zeros made of x's own, to be sharded as x is.
+        pads = [(0, 0, 0)] * (x.ndim - 1)
+        pads[axis + 1] = (0, low + windows.size[axis] + high - 1, 0)
+        whole = lax.pad(jnp.zeros_like(x[(*before, 0, slice(0, 1))]), zero, pads)
+        whole = whole.at[(*before, starts[:, None] + taps)].add(x)
+        x = lax.slice_in_dim(whole, low, low + windows.size[axis], axis=axis + 1)
+    return x
 
 
 @partial(jax.jit, static_argnames="smallest", inline=True)
