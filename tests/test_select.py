@@ -1,0 +1,120 @@
+"""Which algorithm is chosen, by whom, and what is said about it."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jconv
+from tests.strategies import normal
+from tests.tolerance import assert_close
+
+X, KERNEL, GROUPED = normal(2, 6, 6, 4), normal(3, 3, 4, 6), normal(3, 3, 2, 6)
+
+
+def loss(x: jax.Array, kernel: jax.Array, **options: object) -> jax.Array:
+    return jnp.sum(jconv.max_pool(jconv.conv(x, kernel, **options), 2) ** 2)
+
+
+def chosen(function, *arguments, **options) -> list[tuple[str, str]]:
+    steps = jconv.explain(function, *arguments, platform="cpu", **options).steps
+    return [(step.form, step.chosen.algorithm) for step in steps]
+
+
+def test_xla_is_among_the_algorithms_and_supports_every_step():
+    explanation = jconv.explain(jax.grad(loss, (0, 1)), X, KERNEL)
+    for step in explanation.steps:
+        assert "xla" in [each.algorithm for each in step.candidates if each.cost is not None]
+
+
+def test_explain_names_every_form_of_a_gradient_in_order_without_computing():
+    x, kernel = (jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (X, KERNEL))
+    explanation = jconv.explain(jax.jit(jax.grad(loss, (0, 1))), x, kernel)
+    forms = [step.form for step in explanation.steps]
+    assert forms[:2] == ["forward", "pool_max"]
+    assert sorted(forms[2:]) == ["input_gradient", "kernel_gradient", "pool_place"]
+    text = str(explanation)
+    assert all(form in text for form in forms)
+    assert "size=(6, 6)" in text
+    assert "out_channels=6" in text
+
+
+def test_explain_looks_into_loops():
+    def repeated(x, kernel):
+        return jax.lax.scan(lambda x, _: (jconv.conv(x, kernel, padding="SAME"), None), x, None, 3)
+
+    assert [form for form, _ in chosen(repeated, X, normal(3, 3, 4, 4))] == ["forward"]
+
+
+def test_groups_are_computed_in_products_on_cpus():
+    grouped = [algorithm for _, algorithm in chosen(jconv.conv, X, GROUPED, groups=2)]
+    plain = [algorithm for _, algorithm in chosen(jconv.conv, X, KERNEL)]
+    assert grouped == ["taps"]
+    assert plain == ["xla"]
+
+
+@pytest.mark.parametrize("algorithm", jconv.algorithms())
+def test_a_named_algorithm_runs_and_so_do_its_derivatives(algorithm: str):
+    named = jax.value_and_grad(lambda x, k: loss(x, k, algorithm=algorithm, groups=2), (0, 1))
+    plain = jax.value_and_grad(lambda x, k: loss(x, k, groups=2), (0, 1))
+    value, gradients = jax.jit(named)(X, GROUPED)
+    expected, expected_gradients = jax.jit(plain)(X, GROUPED)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    for ours, theirs in zip(gradients, expected_gradients, strict=True):
+        assert_close(ours, np.asarray(theirs), terms=10_000)
+    assert all(
+        name == algorithm for form, name in chosen(named, X, GROUPED) if not form.startswith("pool")
+    )
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    setup = "import jax.numpy as jnp, jconv\nx, k = jnp.ones((1, 5, 2)), jnp.ones((3, 2, 1))\n"
+    return subprocess.run(
+        [sys.executable, "-c", setup + code],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+    )
+
+
+def test_the_environment_sets_the_default_algorithm():
+    code = "print(jconv.explain(jconv.conv, x, k).steps[0].chosen.algorithm)"
+    done = run(code, JCONV_ALGORITHM="taps")
+    assert done.stdout.strip() == "taps", done.stderr
+
+
+def test_a_wrong_default_algorithm_is_named():
+    done = run("jconv.conv(x, k)", JCONV_ALGORITHM="fast")
+    assert "ValueError: `JCONV_ALGORITHM` must be 'auto' or one of" in done.stderr
+
+
+def test_portable_can_be_entered_left_and_set_by_the_environment():
+    code = (
+        "from jconv.select import is_portable\n"
+        "states = [is_portable()]\n"
+        "with jconv.portable():\n"
+        "    states.append(is_portable())\n"
+        "with jconv.portable(False):\n"
+        "    states.append(is_portable())\n"
+        "print(states)"
+    )
+    assert run(code).stdout.strip() == "[False, True, False]"
+    assert run(code, JCONV_PORTABLE="1").stdout.strip() == "[True, True, False]"
+
+
+def test_jitted_functions_are_traced_anew_inside_portable():
+    traced = []
+
+    @jax.jit
+    def function(x):
+        traced.append(None)
+        return jconv.conv(x, KERNEL)
+
+    function(X)
+    with jconv.portable():
+        function(X)
+    assert len(traced) == 2
