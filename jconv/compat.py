@@ -46,6 +46,14 @@ def result_type(aval: Any, shape: Sequence[int], dtype: Any, kept: dict[int, int
     return aval.update(shape=tuple(shape), dtype=dtype, weak_type=False, sharding=sharding)
 
 
+def shard_alike(x: jax.Array, aval: Any) -> jax.Array:
+    """x, on an explicit mesh sharded as `aval` is."""
+    wanted = aval.sharding
+    if tuple(jax.typeof(x).sharding.spec) == tuple(wanted.spec):
+        return x
+    return jax.sharding.reshard(x, wanted)
+
+
 def is_export(ctx: mlir.LoweringRuleContext) -> bool:
     """Whether the module being lowered is for `jax.export`."""
     return bool(ctx.module_context.lowering_parameters.for_export)

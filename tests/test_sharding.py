@@ -107,9 +107,36 @@ def assert_close(actual: Any, expected: Any) -> None:
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5 * scale)
 
 
+# What takes by position along an axis, and JAX 0.11.2 does not differentiate on an explicit mesh:
+# there, the gradient of a plain `x[:, positions]` is an error too.
+TAKEN = {
+    "adaptive_avg_pool",
+    "conv_local",
+    "fold",
+    "max_unpool",
+    "resize",
+    "resize area",
+    "resize nearest",
+    "unfold",
+}
+JAX_0_11 = tuple(map(int, jax.__version__.split(".")[:2])) >= (0, 11)
+
+
+def test_plain_indexing_is_what_fails_where_taking_does():
+    x, _ = place(mesh(AxisType.Explicit))
+    gradient = jax.grad(lambda x: jnp.sin(x[:, np.array([0, 0])]).sum())
+    if JAX_0_11:
+        with pytest.raises(Exception, match="out_sharding"):
+            gradient(x)
+    else:
+        assert_split(gradient(x), x.sharding.mesh)
+
+
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_the_batch_stays_where_it_is(name: str, axis_type: AxisType):
+def test_the_batch_stays_where_it_is(name: str, axis_type: AxisType, request):
+    if JAX_0_11 and axis_type == AxisType.Explicit and name in TAKEN:
+        request.applymarker(pytest.mark.xfail(reason="jax 0.11 indexing", strict=True))
     function = with_gradients(FUNCTIONS[name])
     devices = mesh(axis_type)
     x, kernel = place(devices)

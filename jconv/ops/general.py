@@ -71,6 +71,8 @@ def conv_general_dilated(
     lhs, rhs = jnp.asarray(lhs), jnp.asarray(rhs)
     # lax's own checks and result; on shapes alone, since it has opinions on shardings.
     result = jax.eval_shape(call, *(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (lhs, rhs)))
+    if any(int(stride) < 1 for stride in window_strides):
+        raise ValueError(f"`window_strides` must be at least 1, got {tuple(window_strides)}")
     if lhs.ndim == 2 or 0 in (*lhs.shape, *rhs.shape, *result.shape):
         return call(lhs, rhs)  # a matrix product, or nothing
 

@@ -218,14 +218,14 @@ def lp_pool(
         raise ValueError(f"`p` must be a number or a scalar array, got shape {p.shape}")
     windows, _ = _windows(x, window, stride, padding, dilation, ceil_mode, data_format)
     size = jnp.abs(x)
+    if not isinstance(p, jax.Array) and (p <= 1 or math.isinf(p)):
+        # Neither has a slope at 0: it is 0 here.
+        size = jnp.where(x == 0, 0, jnp.abs(jnp.where(x == 0, 1, x)))
     if not isinstance(p, jax.Array) and math.isinf(p):
         return _compute(size, reduction="max", windows=windows, data_format=data_format)
-    powers = size.astype(accumulator(size.dtype)) ** p
+    powers = _power(size.astype(accumulator(size.dtype)), p)
     sums = _compute(powers, reduction="sum", windows=windows, data_format=data_format)
-    # The root has no slope at 0; where() on both sides keeps its inf out of the gradient.
-    zero = sums == 0
-    roots = jnp.where(zero, 1, sums) ** (1 / p)
-    return jnp.where(zero, 0, roots).astype(size.dtype)
+    return _power(sums, 1 / p).astype(size.dtype)
 
 
 def max_unpool(
@@ -343,6 +343,14 @@ def _windows(
         dilation=dilation,
         ceil_mode=flag("ceil_mode", ceil_mode),
     )
+
+
+def _power(x: jax.Array, p: Any) -> jax.Array:
+    """`x ** p` of x from 0 up, with slope 0 at 0 where the true one is infinite."""
+    if not isinstance(p, jax.Array) and p >= 1:
+        return x**p
+    # where() on both sides keeps the inf out of the gradient.
+    return jnp.where(x == 0, 0, jnp.where(x == 0, 1, x) ** p)
 
 
 def _number(name: str, value: Any) -> float:

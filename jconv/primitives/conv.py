@@ -78,6 +78,8 @@ def _define(name: str) -> compat.Primitive:
         ]
         which = [dim is not None for dim in dims]
         size = mapped[which.index(True)].shape[0]
+        if size == 0:
+            return jnp.zeros((0, *_shape(form.result, geometry)), params["out_dtype"]), 0
         if all(which):
             larger = dataclasses.replace(geometry, stack=geometry.stack * size)
             out = primitive.bind(
@@ -105,8 +107,9 @@ kernel_gradient_p = _define("kernel_gradient")
 def _bind(
     primitive: compat.Primitive, a: jax.Array, b: jax.Array, like: Any, params: dict[str, Any]
 ) -> jax.Array:
-    """The transpose's result, in the dtype of the operand that it is the cotangent of."""
-    return rules.bind(primitive, a, b, **params | {"out_dtype": like.aval.dtype})
+    """The transpose's result, of the type of the operand that it is the cotangent of."""
+    ct = rules.bind(primitive, a, b, **params | {"out_dtype": like.aval.dtype})
+    return compat.shard_alike(ct, like.aval)
 
 
 ad.defbilinear(

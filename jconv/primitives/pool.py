@@ -15,6 +15,7 @@ for the smallest element. Which element is largest does not change with x almost
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.interpreters import ad, batching
 
@@ -42,6 +43,15 @@ def _define(form: str, shape: str, dtype: Any = None) -> compat.Primitive:
         size = next(
             each.shape[dim] for each, dim in zip(operands, dims, strict=True) if dim is not None
         )
+        if size == 0:
+            one = [
+                jax.ShapeDtypeStruct(np.delete(each.shape, dim), each.dtype)
+                if dim is not None
+                else each
+                for each, dim in zip(operands, dims, strict=True)
+            ]
+            result = jax.eval_shape(lambda *arrays: primitive.bind(*arrays, **params), *one)
+            return jnp.zeros((0, *result.shape), result.dtype), 0
         folded = (
             rules.fold(batching.bdim_at_front(each, dim, size), 0)
             for each, dim in zip(operands, dims, strict=True)
