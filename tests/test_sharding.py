@@ -124,7 +124,7 @@ JAX_0_11 = tuple(map(int, jax.__version__.split(".")[:2])) >= (0, 11)
 
 def test_plain_indexing_is_what_fails_where_taking_does():
     x, _ = place(mesh(AxisType.Explicit))
-    gradient = jax.grad(lambda x: jnp.sin(x[:, np.array([0, 0])]).sum())
+    gradient = jax.jit(jax.grad(lambda x: jnp.sin(x[:, np.array([0, 0])]).sum()))
     if JAX_0_11:
         with pytest.raises(Exception, match="out_sharding"):
             gradient(x)
