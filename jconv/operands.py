@@ -19,12 +19,9 @@ def to_canonical(x: jax.Array, n: int, data_format: str) -> jax.Array:
     return x.reshape(math.prod(batch), *spatial, channels)
 
 
-def from_canonical(
-    y: jax.Array, batch: tuple[int, ...], data_format: str, n: int | None = None
-) -> jax.Array:
-    """y of (batch, *spatial, channels) in the user's layout, with the batch axes `batch`. The
-    channels move before the last n axes (default: the spatial ones)."""
-    n = y.ndim - 2 if n is None else n
+def from_canonical(y: jax.Array, batch: tuple[int, ...], data_format: str) -> jax.Array:
+    """y of (batch, *spatial, channels) in the user's layout, with the batch axes `batch`."""
+    n = y.ndim - 2
     y = y.reshape(*batch, *y.shape[1:])
     return jnp.moveaxis(y, -1, -n - 1) if data_format == "channels_first" else y
 

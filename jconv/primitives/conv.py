@@ -78,21 +78,20 @@ def _define(name: str) -> compat.Primitive:
         ]
         which = [dim is not None for dim in dims]
         size = mapped[which.index(True)].shape[0]
-        if size == 0:
-            return jnp.zeros((0, *_shape(form.result, geometry)), params["out_dtype"]), 0
         if all(which):
             larger = dataclasses.replace(geometry, stack=geometry.stack * size)
             out = primitive.bind(
                 *(rules.fold(each, 0) for each in mapped), geometry=larger, **params
             )
-            return rules.unfold(out, 0, size), 0
+            return rules.unfold(out, 0, size, geometry.stack), 0
         one = which.index(True)
         role = form.folds[one]
         mapped[one] = rules.fold(mapped[one], *_axis(form.operands[one], role, geometry))
         larger = dataclasses.replace(geometry, **{role: getattr(geometry, role) * size})
         out = primitive.bind(*mapped, geometry=larger, **params)
         axis, groups = _axis(form.result, role, geometry)
-        return rules.unfold(out, axis, size, groups), 0
+        length = _shape(form.result, geometry)[axis]
+        return rules.unfold(out, axis, size, length, groups), 0
 
     primitive = rules.define(name, abstract_eval)
     batching.primitive_batchers[primitive] = batch

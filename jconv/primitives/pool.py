@@ -15,7 +15,6 @@ for the smallest element. Which element is largest does not change with x almost
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.interpreters import ad, batching
 
@@ -43,20 +42,12 @@ def _define(form: str, shape: str, dtype: Any = None) -> compat.Primitive:
         size = next(
             each.shape[dim] for each, dim in zip(operands, dims, strict=True) if dim is not None
         )
-        if size == 0:
-            one = [
-                jax.ShapeDtypeStruct(np.delete(each.shape, dim), each.dtype)
-                if dim is not None
-                else each
-                for each, dim in zip(operands, dims, strict=True)
-            ]
-            result = jax.eval_shape(lambda *arrays: primitive.bind(*arrays, **params), *one)
-            return jnp.zeros((0, *result.shape), result.dtype), 0
-        folded = (
-            rules.fold(batching.bdim_at_front(each, dim, size), 0)
+        fronts = [
+            batching.bdim_at_front(each, dim, size)
             for each, dim in zip(operands, dims, strict=True)
-        )
-        return rules.unfold(primitive.bind(*folded, **params), 0, size), 0
+        ]
+        out = primitive.bind(*(rules.fold(each, 0) for each in fronts), **params)
+        return rules.unfold(out, 0, size, fronts[0].shape[1]), 0
 
     primitive = rules.define(form, abstract_eval)
     batching.primitive_batchers[primitive] = batch

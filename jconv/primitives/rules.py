@@ -86,10 +86,9 @@ def fold(array: jax.Array, axis: int, groups: int = 1) -> jax.Array:
     return jnp.moveaxis(split, 0, axis + 1).reshape(merged)
 
 
-def unfold(array: jax.Array, axis: int, mapped: int, groups: int = 1) -> jax.Array:
-    """Undoes `fold`: brings the mapped axis out of `axis`, to the front."""
+def unfold(array: jax.Array, axis: int, mapped: int, length: int, groups: int = 1) -> jax.Array:
+    """Undoes `fold`: brings the mapped axis out of `axis`, which keeps `length`, to the front."""
     shape = array.shape
-    inner = shape[axis] // (groups * mapped)
-    split = array.reshape(*shape[:axis], groups, mapped, inner, *shape[axis + 1 :])
-    merged = (mapped, *shape[:axis], groups * inner, *shape[axis + 1 :])
-    return jnp.moveaxis(split, axis + 1, 0).reshape(merged)
+    split = (*shape[:axis], groups, mapped, length // groups, *shape[axis + 1 :])
+    merged = (mapped, *shape[:axis], length, *shape[axis + 1 :])
+    return jnp.moveaxis(array.reshape(split), axis + 1, 0).reshape(merged)
