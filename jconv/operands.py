@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jconv.geometry import Pads, split_shape
+from jconv.geometry import Pads
+from jconv.windows import split_shape
 
 
 def to_canonical(x: jax.Array, n: int, data_format: str) -> jax.Array:

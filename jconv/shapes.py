@@ -1,7 +1,7 @@
 """Output shapes of convolutions, transposed convolutions and pools, from sizes alone."""
 
 from jconv.arguments import Padding, PerAxis, per_axis
-from jconv.geometry import conv_transpose_windows, conv_windows, pool_windows
+from jconv.windows import conv_transpose_windows, conv_windows, pool_windows
 
 
 def conv_output_shape(

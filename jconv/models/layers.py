@@ -19,9 +19,9 @@ from jconv.arguments import (
     pad_axes,
     per_axis,
 )
-from jconv.geometry import split_shape
 from jconv.operands import as_array
 from jconv.ops.conv import conv
+from jconv.windows import split_shape
 
 
 class Conv(nnx.Module):

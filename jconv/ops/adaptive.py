@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jconv import geometry as geo
 from jconv.arguments import DATA_FORMATS, PerAxis, choice, flag, integer, is_sequence, per_axis
 from jconv.gather import first_max, take_flat
 from jconv.operands import (
@@ -20,6 +19,7 @@ from jconv.operands import (
     to_canonical,
 )
 from jconv.ops.pool import avg_pool, max_pool, window_axes
+from jconv.windows import check_size, split_shape
 
 
 def global_max_pool(
@@ -206,8 +206,8 @@ def fractional_max_pool(
     choice("data_format", data_format, DATA_FORMATS)
     taps = window_axes("window", window, x)
     n = len(taps)
-    batch, size, channels = geo.split_shape("x", x.shape, n, data_format)
-    geo.check_size("x", size)
+    batch, size, channels = split_shape("x", x.shape, n, data_format)
+    check_size("x", size)
     if (output_size is None) == (output_ratio is None):
         raise ValueError(
             "`output_size` must be given, or `output_ratio`, and not both, got "
@@ -267,8 +267,8 @@ def _everything(x: jax.Array, data_format: str) -> tuple[int, ...]:
             "`x` must have at least 3 axes, one batch axis, channels and the spatial axes between "
             f"or after them, got shape {x.shape}"
         )
-    _, size, _ = geo.split_shape("x", x.shape, x.ndim - 2, data_format)
-    geo.check_size("x", size)
+    _, size, _ = split_shape("x", x.shape, x.ndim - 2, data_format)
+    check_size("x", size)
     return size
 
 
@@ -291,8 +291,8 @@ def _adaptive(
             "`output_size` must be a sequence with one entry for each spatial axis where `x` has "
             f"fewer than 3 axes, got {output_size!r} for `x` of shape {x.shape}"
         )
-    batch, size, _ = geo.split_shape("x", x.shape, n, data_format)
-    geo.check_size("x", size)
+    batch, size, _ = split_shape("x", x.shape, n, data_format)
+    check_size("x", size)
     entries = tuple(output_size) if is_sequence(output_size) else (output_size,) * n
     out = tuple(
         size[axis] if entry is None else integer("output_size", entry, axis=axis)

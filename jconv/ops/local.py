@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jconv import geometry as geo
 from jconv.arguments import DATA_FORMATS, PADDING_MODES, Padding, PerAxis, choice, flag, integer
 from jconv.gather import sample, take_windows
+from jconv.geometry import padded
 from jconv.operands import (
     accumulator,
     as_array,
@@ -24,6 +24,7 @@ from jconv.operands import (
     result_dtype,
     to_canonical,
 )
+from jconv.windows import check_channels, conv_windows, split_shape
 
 
 def conv_local(
@@ -72,8 +73,8 @@ def conv_local(
             f"and n window axes, got shape {kernel.shape}"
         )
     n = kernel.ndim // 2 - 1
-    batch, size, channels = geo.split_shape("x", x.shape, n, data_format)
-    windows = geo.conv_windows(
+    batch, size, channels = split_shape("x", x.shape, n, data_format)
+    windows = conv_windows(
         size, kernel.shape[n : 2 * n], stride=stride, padding=padding, dilation=dilation
     )
     expected = (*windows.out, *windows.window, channels)
@@ -90,7 +91,7 @@ def conv_local(
     x = to_canonical(x, n, data_format)
     if padding_mode != "zeros":
         x = pad(x, windows.padding, padding_mode)
-        windows = geo.padded(windows)
+        windows = padded(windows)
     out, taps = math.prod(windows.out), math.prod(windows.window) * channels
     y = jnp.einsum(
         "bpt,pto->bpo",
@@ -150,13 +151,11 @@ def deform_conv(
     choice("data_format", data_format, DATA_FORMATS)
     *window, per_group, out_channels = kernel.shape
     n, taps = len(window), math.prod(window)
-    batch, size, channels = geo.split_shape("x", x.shape, n, data_format)
+    batch, size, channels = split_shape("x", x.shape, n, data_format)
     groups = integer("groups", groups)
-    geo.check_channels(channels, kernel.shape, groups, data_format)
+    check_channels(channels, kernel.shape, groups, data_format)
     bias = as_bias(bias, out_channels)
-    windows = geo.conv_windows(
-        size, tuple(window), stride=stride, padding=padding, dilation=dilation
-    )
+    windows = conv_windows(size, tuple(window), stride=stride, padding=padding, dilation=dilation)
     moved = (*batch, *windows.out)
     if offset.ndim != len(moved) + n + 2 or offset.shape != (
         *moved,

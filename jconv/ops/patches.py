@@ -5,11 +5,11 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jconv import geometry as geo
 from jconv.arguments import DATA_FORMATS, Padding, PerAxis, choice, is_sequence, per_axis
 from jconv.gather import put_windows, take_windows
 from jconv.operands import accumulator, as_array, from_canonical, to_canonical
 from jconv.ops.pool import window_axes
+from jconv.windows import conv_windows, split_shape
 
 
 def unfold(
@@ -52,8 +52,8 @@ def unfold(
     choice("data_format", data_format, DATA_FORMATS)
     taps = window_axes("window", window, x)
     n = len(taps)
-    batch, size, _ = geo.split_shape("x", x.shape, n, data_format)
-    windows = geo.conv_windows(
+    batch, size, _ = split_shape("x", x.shape, n, data_format)
+    windows = conv_windows(
         size, taps, stride=stride, padding=padding, dilation=dilation, name="window"
     )
     y = take_windows(to_canonical(x, n, data_format), windows)
@@ -107,7 +107,7 @@ def fold(
     out, window = canonical.shape[1 : n + 1], canonical.shape[n + 1 : -1]
     if 0 in window:
         raise ValueError(f"`patches` must have at least one tap on every axis, got {patches.shape}")
-    windows = geo.conv_windows(
+    windows = conv_windows(
         shape, window, stride=stride, padding=padding, dilation=dilation, name="patches"
     )
     if windows.out != out:

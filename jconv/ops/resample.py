@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jconv import geometry as geo
 from jconv.arguments import DATA_FORMATS, Padding, PerAxis, choice, flag, is_sequence, per_axis
 from jconv.gather import cubic, sample
 from jconv.operands import (
@@ -20,8 +19,9 @@ from jconv.operands import (
     to_canonical,
 )
 from jconv.ops.adaptive import adaptive_avg_pool
-from jconv.ops.conv import depthwise_conv
+from jconv.ops.depthwise import depthwise_conv
 from jconv.ops.pool import window_axes
+from jconv.windows import check_size, split_shape
 
 RESIZE_METHODS = ("nearest", "nearest_exact", "linear", "cubic", "area")
 SAMPLE_METHODS = ("linear", "nearest", "cubic")
@@ -71,8 +71,8 @@ def resize(
     choice("data_format", data_format, DATA_FORMATS)
     shape = window_axes("output_shape", output_shape, x)
     n = len(shape)
-    batch, size, _ = geo.split_shape("x", x.shape, n, data_format)
-    geo.check_size("x", size)
+    batch, size, _ = split_shape("x", x.shape, n, data_format)
+    check_size("x", size)
     for name, value in (("align_corners", align_corners), ("antialias", antialias)):
         if flag(name, value) and method not in ("linear", "cubic"):
             raise ValueError(
@@ -168,7 +168,7 @@ def pixel_shuffle(
     choice("data_format", data_format, DATA_FORMATS)
     factors = window_axes("factor", factor, x)
     n, block = len(factors), math.prod(factors)
-    batch, size, channels = geo.split_shape("x", x.shape, n, data_format)
+    batch, size, channels = split_shape("x", x.shape, n, data_format)
     if channels % block:
         raise ValueError(
             f"`factor` {factors} must divide the channels of `x` into positions: {channels} is no "
@@ -209,7 +209,7 @@ def pixel_unshuffle(
     choice("data_format", data_format, DATA_FORMATS)
     factors = window_axes("factor", factor, x)
     n = len(factors)
-    batch, size, channels = geo.split_shape("x", x.shape, n, data_format)
+    batch, size, channels = split_shape("x", x.shape, n, data_format)
     if any(s % f for s, f in zip(size, factors, strict=True)):
         raise ValueError(f"`factor` must divide the spatial shape {size} of `x`, got {factors}")
     split = [(s // f, f) for s, f in zip(size, factors, strict=True)]
@@ -268,8 +268,8 @@ def grid_sample(
     if grid.ndim < 2 or grid.shape[-1] < 1:
         raise ValueError(f"`grid` must be (*batch, *out, n), got shape {grid.shape}")
     n = grid.shape[-1]
-    batch, size, _ = geo.split_shape("x", x.shape, n, data_format)
-    geo.check_size("x", size)
+    batch, size, _ = split_shape("x", x.shape, n, data_format)
+    check_size("x", size)
     if grid.ndim < len(batch) + 2 or grid.shape[: len(batch)] != batch:
         raise ValueError(
             f"`grid` must be (*batch, *out, n) with the batch shape {batch} that `x` of shape "
@@ -329,7 +329,7 @@ def blur_pool(
     taps = (
         per_axis("filter_size", filter_size, n) if n else window_axes("filter_size", filter_size, x)
     )
-    _, _, channels = geo.split_shape("x", x.shape, len(taps), data_format)
+    _, _, channels = split_shape("x", x.shape, len(taps), data_format)
     window = functools.reduce(
         np.multiply.outer,
         (

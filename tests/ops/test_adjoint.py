@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 import jconv
-from jconv.geometry import Windows, pool_windows
+from jconv.geometry import Windows
 from jconv.primitives import pool
+from jconv.windows import pool_windows
 from tests.strategies import Case, batches, conv_windows, data_formats, layout, normal, pool_cases
 
 Map: TypeAlias = Callable[[np.ndarray], jax.Array]
