@@ -234,6 +234,11 @@ CASES = {
         ValueError,
         "`offset` must be",
     ),
+    "deform: offset is complex": (
+        lambda: jconv.deform_conv(X, OFFSET.astype(complex), K),
+        TypeError,
+        "`offset` must be real",
+    ),
     "deform: offset groups do not divide": (
         lambda: jconv.deform_conv(X, jnp.tile(OFFSET, (1, 1, 1, 3, 1, 1, 1)), K),
         ValueError,

@@ -34,6 +34,7 @@ FUNCTIONS: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
         jnp.moveaxis(x, -1, 1), k, padding=1, data_format="channels_first"
     ),
     "conv groups": lambda x, k: jconv.conv(x, k[:, :, :1], groups=2),
+    "conv of wider groups": lambda x, k: jconv.conv(jnp.concatenate([x, x], -1), k, groups=2),
     "conv_transpose": lambda x, k: jconv.conv_transpose(x, k.swapaxes(2, 3), stride=2),
     "depthwise_conv": lambda x, k: jconv.depthwise_conv(x, k, padding="SAME"),
     "separable_conv": lambda x, k: jconv.separable_conv(x, k[..., :1], k[:1, :1]),

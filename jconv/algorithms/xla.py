@@ -89,7 +89,7 @@ def kernel_gradient(
             strict=True,
         )
     ]
-    # Transposed here, not by dimension numbers: with those XLA:CPU is 50 times slower in a loop.
+    # Transposed here, not by dimension numbers: inside a loop XLA:CPU is far slower with those.
     w = _conv(
         _merge_stack(x).swapaxes(0, -1),
         jnp.moveaxis(_merge_stack(y), 0, -2),
@@ -217,15 +217,10 @@ def pool_argmax(x: jax.Array, geometry: Windows, *, smallest: bool) -> jax.Array
         return lax.select(take, value, other), lax.select(take, index, other_index)
 
     positions = np.arange(np.prod(geometry.size), dtype=np.int32).reshape(1, *geometry.size, 1)
-    return lax.reduce_window(
-        (x, jnp.broadcast_to(positions, x.shape)),
-        (_last_of(x.dtype, smallest), np.array(np.iinfo(np.int32).max, np.int32)),
-        first,
-        (1, *geometry.window, 1),
-        (1, *geometry.stride, 1),
-        ((0, 0), *geometry.padding, (0, 0)),
-        window_dilation=(1, *geometry.dilation, 1),
-    )[1]
+    pairs = x, jnp.broadcast_to(positions, x.shape)
+    last = _last_of(x.dtype, smallest), np.array(np.iinfo(np.int32).max, np.int32)
+    _, index = _reduce_windows(pairs, geometry, last, first)
+    return index
 
 
 def pool_pick(x: jax.Array, t: jax.Array, geometry: Windows, *, smallest: bool) -> jax.Array:
@@ -239,7 +234,8 @@ def pool_place(x: jax.Array, y: jax.Array, geometry: Windows, *, smallest: bool)
     return put_flat(y, pool_argmax(x, geometry, smallest=smallest), geometry.size)
 
 
-def _reduce_windows(x: jax.Array, geometry: Windows, init: Any, reducer: Any) -> jax.Array:
+def _reduce_windows(x: Any, geometry: Windows, init: Any, reducer: Any) -> Any:
+    """`lax.reduce_window` of an array, or of a pair of them at once."""
     return lax.reduce_window(
         x,
         init,

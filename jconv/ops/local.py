@@ -17,6 +17,7 @@ from jconv.operands import (
     as_bias,
     as_inexact,
     as_kernel,
+    as_real,
     from_canonical,
     pad,
     present,
@@ -147,7 +148,7 @@ def deform_conv(
     Source: X. Zhu et al., "Deformable ConvNets v2: More deformable, better results", CVPR 2019.
     """
     x, kernel = as_inexact("x", x), as_kernel("kernel", kernel)
-    offset = as_inexact("offset", offset)
+    offset = as_inexact("offset", as_real("offset", offset))
     choice("data_format", data_format, DATA_FORMATS)
     *window, per_group, out_channels = kernel.shape
     n, taps = len(window), math.prod(window)
@@ -198,8 +199,9 @@ def deform_conv(
     grid = np.stack(np.meshgrid(*(place.ravel() for place in places), indexing="ij"), -1)
     grid = grid.reshape(*itertools.chain.from_iterable(place.shape for place in places), n)
     grid = grid.transpose(*range(0, 2 * n, 2), *range(1, 2 * n, 2), 2 * n)
-    coordinates = reshape(offset.astype(wide), examples, positions, shares, taps, n)
-    coordinates += grid.reshape(positions, 1, taps, n).astype(wide)
+    coordinates = offset.astype(accumulator(offset.dtype))
+    coordinates = reshape(coordinates, examples, positions, shares, taps, n)
+    coordinates += grid.reshape(positions, 1, taps, n).astype(coordinates.dtype)
 
     shared = to_canonical(x, n, data_format).astype(wide)
     shared = reshape(shared, examples, *size, shares, channels // shares)

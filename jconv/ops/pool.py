@@ -219,7 +219,7 @@ def lp_pool(
     windows, _ = _windows(x, window, stride, padding, dilation, ceil_mode, data_format)
     size = jnp.abs(x)
     if not isinstance(p, jax.Array) and (p <= 1 or math.isinf(p)):
-        # Neither has a slope at 0: it is 0 here.
+        # |x| ** p has a kink or no slope at 0, and so has the largest |x|: take 0 there.
         size = jnp.where(x == 0, 0, jnp.abs(jnp.where(x == 0, 1, x)))
     if not isinstance(p, jax.Array) and math.isinf(p):
         return _compute(size, reduction="max", windows=windows, data_format=data_format)
