@@ -1,0 +1,268 @@
+"""Normalisation layers, and the choice among them."""
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+
+from jconv.arguments import DATA_FORMATS, choice, flag, integer
+from jconv.operands import as_array
+from jconv.windows import split_shape
+
+NORMS = ("batch", "group", "none")
+
+# What a network takes as its `norm`: a name, or `(channels, *, n, dtype, param_dtype,
+# initial_scale, rngs) -> layer` for any other, such as `functools.partial(BatchNorm, eps=1e-3)`.
+Norm: TypeAlias = str | Callable[..., Callable[[jax.Array], jax.Array]]
+
+
+class _Norm(nnx.Module):
+    """What the normalisations share: a learned scale and bias for each channel."""
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        n: int,
+        eps: float,
+        dtype: Any,
+        param_dtype: Any,
+        initial_scale: float,
+        data_format: str,
+    ) -> None:
+        self.channels = integer("channels", channels)
+        self.n = integer("n", n, 0)
+        self.eps = eps
+        self.dtype = None if dtype is None else jnp.dtype(dtype)
+        self.data_format = choice("data_format", data_format, DATA_FORMATS)
+        self.scale = nnx.Param(jnp.full(self.channels, initial_scale, param_dtype))
+        self.bias = nnx.Param(jnp.zeros(self.channels, param_dtype))
+
+    def _channel_axis(self, x: jax.Array) -> int:
+        """The position of the channels in `x`, once its shape is checked."""
+        *_, channels = split_shape("x", x.shape, self.n, self.data_format)
+        if channels != self.channels:
+            raise ValueError(
+                f"`x` must have the layer's {self.channels} `channels`, got {channels} in shape "
+                f"{x.shape}, read as {self.data_format!r}; set `channels` or `data_format`"
+            )
+        return x.ndim - 1 if self.data_format == "channels_last" else x.ndim - 1 - self.n
+
+    def _scaled(self, x: jax.Array, normal: jax.Array, axis: int) -> jax.Array:
+        """`normal` (float32) times scale plus bias, in the dtype of the result."""
+        shape = [-1 if i == axis else 1 for i in range(x.ndim)]
+        y = normal * self.scale[...].reshape(shape) + self.bias[...].reshape(shape)
+        return y.astype(self.dtype or jnp.result_type(x, self.scale[...]))
+
+
+class BatchNorm(_Norm):
+    """Batch normalisation: each channel to mean 0 and variance 1 over batch and space.
+
+    In training it normalises by the batch's own mean and biased variance, and moves the running
+    ones, which evaluation uses, towards the batch's mean and *unbiased* variance:
+    `running = (1 - momentum) * running + momentum * batch`, exactly as PyTorch does.
+    `model.train()` and `model.eval()` switch. Under `jit` a sharded batch is one batch; inside
+    `shard_map` or `pmap`, name the axis.
+
+    Its parameters are `scale` and `bias`, its statistics (`nnx.BatchStat`) `mean` and `var`, all
+    `(channels,)`, and `count`, the number of batches seen. Statistics are computed and kept in
+    float32 whatever the dtype of the input.
+
+    Args:
+      channels: channels of the input.
+      n: number of spatial axes; needed for "channels_first" only.
+      momentum: weight of the new batch in the running statistics, as PyTorch means it (Flax's is
+        1 minus this); None averages over all batches seen.
+      eps: added to the variance.
+      axis_name: name or names of mapped axes over which the batch is spread.
+      use_running_average: whether the running statistics normalise; what train() and eval() set.
+      dtype: dtype of the result; None (default) promotes input and parameters.
+      param_dtype: dtype in which scale and bias are stored.
+      initial_scale: what the scale starts from.
+      data_format: "channels_last" or "channels_first".
+      rngs: not used; accepted since every layer takes it.
+
+    Returns (when called with `x`):
+      Of x's shape.
+
+    Raises:
+      ValueError, TypeError: the argument in backticks, what it must be, and what to do; also in
+        training with a single value for each channel, whose variance is nothing.
+
+    >>> import jax.numpy as jnp
+    >>> layer = BatchNorm(1)
+    >>> layer(jnp.array([[0.0], [2.0]])).round(2).tolist(), layer.var[...].tolist()
+    ([[-1.0], [1.0]], [1.100000023841858])
+
+    Source: S. Ioffe and C. Szegedy, "Batch normalization", ICML 2015.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        n: int = 0,
+        momentum: float | None = 0.1,
+        eps: float = 1e-5,
+        axis_name: str | tuple[str, ...] | None = None,
+        use_running_average: bool = False,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        initial_scale: float = 1,
+        data_format: str = "channels_last",
+        rngs: nnx.Rngs | None = None,
+    ) -> None:
+        super().__init__(
+            channels,
+            n=n,
+            eps=eps,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            initial_scale=initial_scale,
+            data_format=data_format,
+        )
+        self.momentum = momentum
+        self.axis_name = axis_name
+        self.use_running_average = flag("use_running_average", use_running_average)
+        self.mean = nnx.BatchStat(jnp.zeros(self.channels, jnp.float32))
+        self.var = nnx.BatchStat(jnp.ones(self.channels, jnp.float32))
+        self.count = nnx.BatchStat(jnp.zeros((), jnp.int32))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = as_array("x", x)
+        axis = self._channel_axis(x)
+        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        if self.use_running_average:
+            mean, var = self.mean[...], self.var[...]
+        else:
+            mean, var = self._statistics(wide, axis)
+        shape = [-1 if i == axis else 1 for i in range(x.ndim)]
+        normal = (wide - mean.reshape(shape)) * lax.rsqrt(var + self.eps).reshape(shape)
+        return self._scaled(x, normal, axis)
+
+    def _statistics(self, x: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
+        """Mean and biased variance of the batch; the running ones move towards it."""
+        others = tuple(i for i in range(x.ndim) if i != axis)
+        count = math.prod(x.shape[i] for i in others)
+        if self.axis_name is not None:
+            count *= lax.axis_size(self.axis_name)
+        if count < 2:
+            raise ValueError(
+                "`x` must have more than one value for each channel in training, got shape "
+                f"{x.shape}; use a larger batch or picture, or model.eval()"
+            )
+        mean = self._over_devices(x.mean(others))
+        centred = x - jnp.expand_dims(mean, others)
+        var = self._over_devices(jnp.square(centred).mean(others))
+
+        self.count[...] += 1
+        weight = 1 / self.count[...] if self.momentum is None else self.momentum
+        for running, new in ((self.mean, mean), (self.var, var * (count / (count - 1)))):
+            running[...] = ((1 - weight) * running[...] + weight * new).astype(jnp.float32)
+        return mean, var
+
+    def _over_devices(self, mean: jax.Array) -> jax.Array:
+        return mean if self.axis_name is None else lax.pmean(mean, self.axis_name)
+
+
+class GroupNorm(_Norm):
+    """Group normalisation: each group of channels of each example to mean 0 and variance 1.
+
+    It knows no batch, so training and evaluation are the same, and small batches do no harm. One
+    group is layer normalisation over space and channels, as many as channels is instance
+    normalisation. Computed in float32 whatever the dtype of the input.
+
+    Args:
+      channels: channels of the input.
+      groups: number of groups; must divide `channels`.
+      n: number of spatial axes: the statistics are over these and the channels of a group.
+      eps: added to the variance.
+      dtype, param_dtype, initial_scale, data_format, rngs: as in `BatchNorm`.
+
+    Returns (when called with `x`):
+      Of x's shape.
+
+    Raises:
+      ValueError, TypeError: the argument in backticks, what it must be, and what to do.
+
+    >>> import jax.numpy as jnp
+    >>> GroupNorm(2, 1, n=1)(jnp.array([[0.0, 2.0], [4.0, 2.0]])).round(2).tolist()
+    [[-1.4099999666213989, 0.0], [1.4099999666213989, 0.0]]
+
+    Source: Y. Wu and K. He, "Group normalization", ECCV 2018.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        groups: int = 32,
+        *,
+        n: int,
+        eps: float = 1e-5,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        initial_scale: float = 1,
+        data_format: str = "channels_last",
+        rngs: nnx.Rngs | None = None,
+    ) -> None:
+        super().__init__(
+            channels,
+            n=n,
+            eps=eps,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            initial_scale=initial_scale,
+            data_format=data_format,
+        )
+        self.groups = integer("groups", groups)
+        if self.channels % self.groups:
+            raise ValueError(
+                f"`groups` must divide `channels`, got {groups} groups for {channels} channels"
+            )
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = as_array("x", x)
+        axis = self._channel_axis(x)
+        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        grouped = wide.reshape(*x.shape[:axis], self.groups, -1, *x.shape[axis + 1 :])
+        own = (axis + 1, *(i + (i > axis) for i in range(x.ndim - 1 - self.n, x.ndim) if i != axis))
+        mean = grouped.mean(own, keepdims=True)
+        centred = grouped - mean
+        var = jnp.square(centred).mean(own, keepdims=True)
+        return self._scaled(x, (centred * lax.rsqrt(var + self.eps)).reshape(x.shape), axis)
+
+
+def norm_layer(
+    norm: Norm,
+    channels: int,
+    *,
+    n: int,
+    dtype: Any = None,
+    param_dtype: Any = jnp.float32,
+    initial_scale: float = 1,
+    rngs: nnx.Rngs,
+) -> Callable[[jax.Array], jax.Array] | None:
+    """The layer that `norm` names: "batch", "group" (32 groups, or as many as divide both), or
+    None for "none". A callable is called with the rest."""
+    if callable(norm):
+        layer = norm
+    elif choice("norm", norm, NORMS) == "none":
+        return None
+    elif norm == "batch":
+        layer = BatchNorm
+    else:
+        return GroupNorm(
+            channels,
+            math.gcd(32, channels),
+            n=n,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            initial_scale=initial_scale,
+        )
+    return layer(
+        channels, n=n, dtype=dtype, param_dtype=param_dtype, initial_scale=initial_scale, rngs=rngs
+    )
