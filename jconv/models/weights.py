@@ -50,7 +50,8 @@ class _Entry(NamedTuple):
             *window, channels, out = self.variable.shape
             array = array.reshape(out, channels, *window)
             array = array.transpose(*range(2, array.ndim), 1, 0)
-        return jnp.asarray(array, self.variable.dtype)
+        # A copy: JAX would share the memory of arrays that their owner may still change.
+        return jnp.array(array, self.variable.dtype)
 
     def restore(self) -> np.ndarray:
         """The variable's array in the layout of the other library."""
@@ -59,7 +60,7 @@ class _Entry(NamedTuple):
             array = array.transpose(-1, -2, *range(array.ndim - 2))
         if self.key.endswith("num_batches_tracked"):
             array = array.astype(np.int64)
-        return np.ascontiguousarray(array.reshape(self.shape))
+        return np.array(array.reshape(self.shape), order="C")  # its own, and contiguous
 
 
 def from_torchvision(
