@@ -1,14 +1,20 @@
-"""Eight virtual CPU devices, and how many examples the property tests draw.
+"""Eight virtual CPU devices, compilations shared, and how many examples the property tests draw.
 
 HYPOTHESIS_PROFILE=fuzz draws many random examples instead of the same few.
 """
 
 import os
+from pathlib import Path
 
 import jax
 from hypothesis import HealthCheck, settings
 
 jax.config.update("jax_num_cpu_devices", 8)  # has an effect only before jax first computes
+
+# Workers, and later runs, share what each compiles: thousands of small programs.
+jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".jax_cache"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 # No deadline: the first call of every new shape compiles. For the same reason generation is slow.
 settings.register_profile(

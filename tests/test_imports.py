@@ -29,7 +29,21 @@ LADDER: tuple[tuple[str, ...], ...] = (
     ("ops.resample",),
     ("explain",),
     ("jconv",),
-    ("models.layers",),
+    ("analysis.fields",),
+    ("analysis.rules",),
+    ("analysis.axis_rules", "analysis.window_rules"),
+    ("analysis.walk",),
+    ("analysis.receptive_field",),
+    ("analysis.summary",),
+    ("models.pickles", "models.layers", "models.norms", "models.network"),
+    ("models.checkpoints", "models.blocks", "models.pools", "models.zoo"),
+    ("models.alexnet", "models.resnet", "models.tcn", "models.unet", "models.vgg"),
+    ("models.fcn", "models.resnet3d", "models.segmentation", "models.weights", "models.export"),
+    ("models.deeplab",),
+    ("models",),
+    ("pictures",),
+    ("inference", "terminal"),
+    ("__main__",),
 )
 CORE = LADDER.index(("jconv",))  # up to here, what `import jconv` loads
 

@@ -24,6 +24,9 @@ if os.environ.get("JCONV_REQUIRE_TORCH"):
 else:
     torch = pytest.importorskip("torch")
 
+# More threads, beside those of JAX, wait for each other longer than they compute.
+torch.set_num_threads(1)
+
 both_formats = pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 
 

@@ -12,6 +12,10 @@ from jconv.models.deeplab import (
     deeplabv3_resnet50 as deeplabv3_resnet50,
     deeplabv3_resnet101 as deeplabv3_resnet101,
 )
+from jconv.models.export import (
+    export_inference as export_inference,
+    load_inference as load_inference,
+)
 from jconv.models.fcn import (
     FCN as FCN,
     FCNConfig as FCNConfig,
@@ -74,14 +78,8 @@ from jconv.models.unet import UNet as UNet, UNetConfig as UNetConfig, unet as un
 from jconv.models.vgg import (
     VGG as VGG,
     VGGConfig as VGGConfig,
-    vgg11 as vgg11,
-    vgg11_bn as vgg11_bn,
-    vgg13 as vgg13,
-    vgg13_bn as vgg13_bn,
     vgg16 as vgg16,
     vgg16_bn as vgg16_bn,
-    vgg19 as vgg19,
-    vgg19_bn as vgg19_bn,
 )
 from jconv.models.weights import (
     KeptHead as KeptHead,

@@ -73,7 +73,8 @@ class AlexNet(Network):
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         for i, (*_, pools) in enumerate(CONVOLUTIONS, 1):
-            x = jax.nn.relu(self.run(getattr(self, f"conv{i}"), x))
+            [x] = self.run(x, getattr(self, f"conv{i}"))
+            x = jax.nn.relu(x)
             yield f"conv{i}", x
             if pools:
                 x = max_pool(x, (3, 3), stride=2)

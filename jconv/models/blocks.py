@@ -35,7 +35,7 @@ class ConvNorm(nnx.Module):
       layer: what makes the convolution.
       initial_scale: what the scale of the norm starts from.
       dtype, param_dtype, rngs: as in `Conv`.
-      **options: the other options of `Conv`.
+      **options: the other options of `Conv`; the norm has its `data_format` too.
 
     Returns (when called with `x`):
       `(*batch, *out, out_channels)` for `x` of shape `(*batch, *spatial, in_channels)`.
@@ -92,6 +92,7 @@ class ConvNorm(nnx.Module):
             param_dtype=param_dtype,
             initial_scale=initial_scale,
             rngs=rngs,
+            **{name: options[name] for name in ("data_format",) if name in options},
         )
         self.activation = activation
 
@@ -99,3 +100,8 @@ class ConvNorm(nnx.Module):
         x = self.conv(x)
         x = x if self.norm is None else self.norm(x)
         return x if self.activation is None else self.activation(x)
+
+
+def crop(x: jax.Array, start: int, size: tuple[int, ...]) -> jax.Array:
+    """`size` positions of each spatial axis of `x`, from `start`."""
+    return x[(..., *(slice(start, start + length) for length in size), slice(None))]

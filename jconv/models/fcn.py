@@ -15,6 +15,7 @@ import jax
 from flax import nnx
 
 from jconv.arguments import integer
+from jconv.models.blocks import crop
 from jconv.models.layers import Conv, ConvTranspose, bilinear
 from jconv.models.network import Config, Network
 from jconv.models.vgg import VGG, VGGConfig
@@ -107,11 +108,6 @@ class FCN(Network):
             x = x + crop(score, start, x.shape[-3:-1])
             yield f"fuse_{pool}", x
         yield "logits", crop(self.up(x), offset, size)
-
-
-def crop(x: jax.Array, start: int, size: tuple[int, ...]) -> jax.Array:
-    """`size` positions of each spatial axis of `x`, from `start`."""
-    return x[(..., *(slice(start, start + length) for length in size), slice(None))]
 
 
 fcn32s = builder("fcn32s", FCN, FCNConfig, stride=32)

@@ -40,8 +40,9 @@ def bilinear(key: jax.Array, shape: Any, dtype: Any = None, out_sharding: Any = 
 
     With window 2 * s and stride s the result is s times as large, (bi)linear between the inputs.
     """
-    *window, _, _ = shape
-    kernel = jnp.eye(shape[-2], shape[-1], dtype=dtype)
+    *window, per_group, in_channels = shape
+    same = jnp.arange(per_group)[:, None] == jnp.arange(in_channels) % per_group
+    kernel = same.astype(float if dtype is None else dtype)
     for length in reversed(window):
         half = (length + 1) // 2
         centre = half - 0.5 - (length % 2) / 2

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import jax
@@ -98,8 +98,14 @@ class Network(nnx.Module):
             raise ValueError(f"`names` must be among {seen}, got {missing[0]!r}")
         return found
 
-    def run(self, block: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
-        """`block(x)`, computed again in the backward pass if the configuration says so."""
-        if not self.config.checkpoint:
-            return block(x)
-        return nnx.remat(lambda block, x: block(x))(block, x)
+    def run(self, x: jax.Array, *blocks: Callable[[jax.Array], jax.Array]) -> list[jax.Array]:
+        """What each block returns, one after the other; if the configuration says so, computed
+        again in the backward pass, for which only `x` is kept."""
+
+        def chain(blocks: Sequence[Any], x: jax.Array) -> list[jax.Array]:
+            results = [x]
+            for block in blocks:
+                results.append(block(results[-1]))
+            return results[1:]
+
+        return (nnx.remat(chain) if self.config.checkpoint else chain)(blocks, x)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 import jax
@@ -70,7 +71,7 @@ class BatchNorm(_Norm):
 
     Its parameters are `scale` and `bias`, its statistics (`nnx.BatchStat`) `mean` and `var`, all
     `(channels,)`, and `count`, the number of batches seen. Statistics are computed and kept in
-    float32 whatever the dtype of the input.
+    float32, or float64 if the input or the parameters are.
 
     Args:
       channels: channels of the input.
@@ -128,8 +129,9 @@ class BatchNorm(_Norm):
         self.momentum = momentum
         self.axis_name = axis_name
         self.use_running_average = flag("use_running_average", use_running_average)
-        self.mean = nnx.BatchStat(jnp.zeros(self.channels, jnp.float32))
-        self.var = nnx.BatchStat(jnp.ones(self.channels, jnp.float32))
+        wide = jnp.promote_types(param_dtype, jnp.float32)
+        self.mean = nnx.BatchStat(jnp.zeros(self.channels, wide))
+        self.var = nnx.BatchStat(jnp.ones(self.channels, wide))
         self.count = nnx.BatchStat(jnp.zeros((), jnp.int32))
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -162,7 +164,7 @@ class BatchNorm(_Norm):
         self.count[...] += 1
         weight = 1 / self.count[...] if self.momentum is None else self.momentum
         for running, new in ((self.mean, mean), (self.var, var * (count / (count - 1)))):
-            running[...] = ((1 - weight) * running[...] + weight * new).astype(jnp.float32)
+            running[...] = ((1 - weight) * running[...] + weight * new).astype(running.dtype)
         return mean, var
 
     def _over_devices(self, mean: jax.Array) -> jax.Array:
@@ -191,7 +193,7 @@ class GroupNorm(_Norm):
 
     >>> import jax.numpy as jnp
     >>> GroupNorm(2, 1, n=1)(jnp.array([[0.0, 2.0], [4.0, 2.0]])).round(2).tolist()
-    [[-1.4099999666213989, 0.0], [1.4099999666213989, 0.0]]
+    [[-1.409999966621399, 0.0], [1.409999966621399, 0.0]]
 
     Source: Y. Wu and K. He, "Group normalization", ECCV 2018.
     """
@@ -245,9 +247,11 @@ def norm_layer(
     param_dtype: Any = jnp.float32,
     initial_scale: float = 1,
     rngs: nnx.Rngs,
+    **options: Any,
 ) -> Callable[[jax.Array], jax.Array] | None:
     """The layer that `norm` names: "batch", "group" (32 groups, or as many as divide both), or
-    None for "none". A callable is called with the rest."""
+    None for "none". A callable is called with the rest; `options` is `data_format`, if it is not
+    the default."""
     if callable(norm):
         layer = norm
     elif choice("norm", norm, NORMS) == "none":
@@ -255,14 +259,13 @@ def norm_layer(
     elif norm == "batch":
         layer = BatchNorm
     else:
-        return GroupNorm(
-            channels,
-            math.gcd(32, channels),
-            n=n,
-            dtype=dtype,
-            param_dtype=param_dtype,
-            initial_scale=initial_scale,
-        )
+        layer = partial(GroupNorm, groups=math.gcd(32, channels))
     return layer(
-        channels, n=n, dtype=dtype, param_dtype=param_dtype, initial_scale=initial_scale, rngs=rngs
+        channels,
+        n=n,
+        dtype=dtype,
+        param_dtype=param_dtype,
+        initial_scale=initial_scale,
+        rngs=rngs,
+        **options,
     )

@@ -31,7 +31,7 @@ class _Pool(nnx.Module):
                 choice(name, value, DATA_FORMATS)
             elif name in ("ceil_mode", "return_indices", "count_include_pad"):
                 flag(name, value)
-            elif name in ("stride", "dilation") and value is not None:
+            elif name == "dilation" or (name == "stride" and value is not None):
                 options[name] = per_axis(name, value, n)
         self.options = tuple(sorted(options.items()))  # hashable, so that the layer is static
 

@@ -245,7 +245,7 @@ class ResNet(Network):
             yield "maxpool", x
         for stage in range(1, len(self.config.depths) + 1):
             for index, block in enumerate(getattr(self, f"layer{stage}")):
-                x = self.run(block, x)
+                [x] = self.run(x, block)
                 yield f"layer{stage}.{index}", x
         if self.fc is not None:
             x = x.mean(range(-self.config.n - 1, -1))

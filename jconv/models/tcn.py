@@ -108,7 +108,7 @@ class TCN(Network):
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         for level, block in enumerate(self.blocks):
-            x = self.run(block, x)
+            [x] = self.run(x, block)
             yield f"block{level}", x
         if self.score is not None:
             yield "logits", self.score(x)

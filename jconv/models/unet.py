@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jconv.arguments import choice, integer
-from jconv.models.blocks import ConvNorm
+from jconv.models.blocks import ConvNorm, crop
 from jconv.models.layers import Conv, ConvTranspose
 from jconv.models.network import Config, Network
 from jconv.models.norms import Norm
@@ -80,9 +80,10 @@ class UNet(Network):
         for level, block in enumerate(self.down):
             if level:
                 x = max_pool(x, (2,) * n)
-            x = self.run(block, x)
+            [x] = self.run(x, block)
             skips.append(x)
             yield f"down{level}", x
+        lost = 2  # positions at the low border, by the two convolutions of the lowest level
         for level in reversed(range(self.config.depth)):
             skip = skips[level]
             if self.config.padding == "SAME":
@@ -90,8 +91,9 @@ class UNet(Network):
                 x = self.up[level](x, skip.shape[-n - 1 : -1])
             else:
                 x = self.up[level](x)
-                skip = _centre(skip, x.shape[-n - 1 : -1])
-            x = self.run(self.join[level], jnp.concatenate([skip, x], axis=-1))
+                skip = crop(skip, 2 * lost, x.shape[-n - 1 : -1])
+                lost = 2 * lost + 4  # two by the convolutions on each way
+            [x] = self.run(jnp.concatenate([skip, x], axis=-1), self.join[level])
             yield f"up{level}", x
         yield "logits", self.score(x)
 
@@ -105,14 +107,6 @@ class DoubleConv(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return self.conv2(self.conv1(x))
-
-
-def _centre(x: jax.Array, size: tuple[int, ...]) -> jax.Array:
-    """The middle of the spatial axes of `x`."""
-    n = len(size)
-    starts = [(a - b) // 2 for a, b in zip(x.shape[-n - 1 : -1], size, strict=True)]
-    slices = [slice(start, start + length) for start, length in zip(starts, size, strict=True)]
-    return x[(..., *slices, slice(None))]
 
 
 unet = builder("unet", UNet, UNetConfig)

@@ -89,12 +89,12 @@ class VGG(Network):
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         config = self.config
-        for stage, index, _ in _convolutions(config):
-            x = self.run(getattr(self, f"conv{stage}_{index}"), x)
-            yield f"conv{stage}_{index}", x
-            if index == config.depths[stage - 1]:
-                x = max_pool(x, (2, 2), ceil_mode=config.fully_convolutional)
-                yield f"pool{stage}", x
+        for stage, depth in enumerate(config.depths, 1):
+            names = [f"conv{stage}_{index}" for index in range(1, depth + 1)]
+            maps = self.run(x, *(getattr(self, name) for name in names))
+            yield from zip(names, maps, strict=True)
+            x = max_pool(maps[-1], (2, 2), ceil_mode=config.fully_convolutional)
+            yield f"pool{stage}", x
         if not config.fully_convolutional:
             x = adaptive_avg_pool(x, (7, 7))
             yield "avgpool", x
@@ -127,13 +127,5 @@ def _convolutions(config: VGGConfig) -> Iterator[tuple[int, int, int]]:
             yield stage, index, width
 
 
-_vgg = partial(builder, network=VGG, config=VGGConfig)
-
-vgg11 = _vgg("vgg11", depths=(1, 1, 2, 2, 2))
-vgg13 = _vgg("vgg13", depths=(2, 2, 2, 2, 2))
-vgg16 = _vgg("vgg16", depths=(2, 2, 3, 3, 3))
-vgg19 = _vgg("vgg19", depths=(2, 2, 4, 4, 4))
-vgg11_bn = _vgg("vgg11_bn", depths=(1, 1, 2, 2, 2), norm="batch")
-vgg13_bn = _vgg("vgg13_bn", depths=(2, 2, 2, 2, 2), norm="batch")
-vgg16_bn = _vgg("vgg16_bn", depths=(2, 2, 3, 3, 3), norm="batch")
-vgg19_bn = _vgg("vgg19_bn", depths=(2, 2, 4, 4, 4), norm="batch")
+vgg16 = builder("vgg16", VGG, VGGConfig)
+vgg16_bn = builder("vgg16_bn", VGG, VGGConfig, norm="batch")

@@ -99,10 +99,12 @@ def from_torchvision(
     """
     entries = _entries(model, layout)
     if isinstance(source, str | os.PathLike):
-        state: Mapping[str, Any] = read_state_dict(source)
-    else:
-        state = source
-    given = {key: _as_numpy(key, value) for key, value in state.items()}
+        source = read_state_dict(source)
+    if not isinstance(source, Mapping):
+        raise TypeError(
+            f"`source` must be a mapping of names to arrays or a path, got {type(source).__name__}"
+        )
+    given = {key: _as_numpy(key, value) for key, value in source.items()}
 
     found: list[tuple[_Entry, np.ndarray]] = []
     kept: list[str] = []
@@ -137,7 +139,7 @@ def from_torchvision(
         )  # fmt: skip
     arrays = [entry.convert(array) for entry, array in found]
     for (entry, _), value in zip(found, arrays, strict=True):
-        entry.variable[...] = value
+        entry.variable.set_value(value)
     return model
 
 
@@ -201,9 +203,6 @@ def _of_absent_head(model: Network, layout: str, key: str) -> bool:
 
 
 def _as_numpy(key: str, value: Any) -> np.ndarray:
-    try:
-        return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
-    except Exception as error:
-        raise TypeError(
-            f"`source` must hold arrays, got {type(value).__name__} at {key!r}"
-        ) from error
+    if not hasattr(value, "shape"):
+        raise TypeError(f"`source` must hold arrays, got {type(value).__name__} at {key!r}")
+    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)

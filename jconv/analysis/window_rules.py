@@ -1,0 +1,130 @@
+"""Rules of what slides: convolutions, pools, and pads and slices, windows of one element."""
+
+from collections.abc import Sequence
+
+from jax.extend.core import JaxprEqn
+
+from jconv.analysis.fields import CannotTell, Field, mixed, placed, slide
+from jconv.analysis.rules import Constant, Fields, rule, shape_of, unary
+from jconv.geometry import Geometry, Windows
+
+
+@rule("jconv_forward", "jconv_input_gradient")
+def _jconv_conv(eqn: JaxprEqn, fields: Fields, constants: Sequence[Constant]) -> Field | None:
+    geometry: Geometry = eqn.params["geometry"]
+    transposed = eqn.primitive.name == "jconv_input_gradient"
+    return _convolved(fields, geometry, range(2, 2 + geometry.n), geometry.n + 2, transposed)
+
+
+@rule("conv_general_dilated")
+def _conv(eqn: JaxprEqn, fields: Fields, constants: Sequence[Constant]) -> Field | None:
+    numbers = eqn.params["dimension_numbers"]
+    batch, channels, *spatial = numbers.lhs_spec
+    seen = fields[0]
+    if eqn.params["batch_group_count"] > 1 or (seen and seen.moves(batch)):
+        raise CannotTell("it mixes the examples of a batch")
+    y = _convolved(fields, lax_geometry(eqn), spatial, channels)
+    if y is None:
+        return None
+    # From the layout of the operand to that of the result.
+    layout = dict(zip(numbers.lhs_spec, numbers.out_spec, strict=True))
+    return placed(y, [layout[axis] for axis in range(len(layout))], len(layout))
+
+
+def lax_geometry(eqn: JaxprEqn) -> Geometry:
+    """The geometry of a `conv_general_dilated`."""
+    params, (x, w) = eqn.params, map(shape_of, eqn.invars)
+    numbers = params["dimension_numbers"]
+    out_channels, in_channels, *window = (w[axis] for axis in numbers.rhs_spec)
+    groups = params["feature_group_count"]
+    windows = Windows(
+        size=tuple(x[axis] for axis in numbers.lhs_spec[2:]),
+        window=tuple(window),
+        stride=tuple(params["window_strides"]),
+        padding=tuple(params["padding"]),
+        dilation=tuple(params["rhs_dilation"]),
+        base_dilation=tuple(params["lhs_dilation"]),
+    )
+    return Geometry.over(
+        windows,
+        batch=shape_of(eqn.outvars[0])[numbers.out_spec[0]],
+        in_channels=in_channels * groups,
+        out_channels=out_channels,
+        groups=groups,
+    )
+
+
+def _convolved(
+    fields: Fields,
+    geometry: Geometry,
+    spatial: Sequence[int],
+    channels: int,
+    transposed: bool = False,
+) -> Field | None:
+    seen, kernel = fields
+    if kernel is not None:
+        raise CannotTell("its kernel depends on the picture")
+    if seen is None:
+        return None
+    for number, axis in enumerate(spatial):
+        seen = slide(seen, axis, geometry, number, transposed=transposed)
+    count = geometry.in_channels if transposed else geometry.out_channels
+    return mixed(seen, channels, count, geometry.groups)
+
+
+@unary("jconv_pool_sum", "jconv_pool_max", "jconv_pool_argmax", "jconv_pool_pick")
+def _pool(eqn: JaxprEqn, seen: Field) -> Field:
+    windows = eqn.params["geometry"]
+    for number in range(windows.n):
+        seen = slide(seen, 1 + number, windows, number)
+    return seen
+
+
+@unary("jconv_pool_spread")
+def _spread(eqn: JaxprEqn, seen: Field) -> Field:
+    windows = eqn.params["geometry"]
+    for number in range(windows.n):
+        seen = slide(seen, 1 + number, windows, number, transposed=True)
+    return seen
+
+
+@unary("reduce_window", "reduce_window_sum", "reduce_window_max", "reduce_window_min")
+def _reduce_window(eqn: JaxprEqn, seen: Field) -> Field:
+    shape, params = shape_of(eqn.invars[0]), eqn.params
+    windows = Windows(
+        size=shape,
+        window=tuple(params["window_dimensions"]),
+        stride=tuple(params["window_strides"]),
+        padding=tuple(params["padding"]),
+        dilation=tuple(params["window_dilation"]),
+        base_dilation=tuple(params["base_dilation"]),
+    )
+    return _slid(seen, windows)
+
+
+@rule("pad")
+def _pad(eqn: JaxprEqn, fields: Fields, constants: Sequence[Constant]) -> Field:
+    low, high, interior = zip(*eqn.params["padding_config"], strict=True)
+    seen, value = fields
+    ones = (1,) * len(low)
+    base = tuple(int(each) + 1 for each in interior)
+    pads = tuple((int(a), int(b)) for a, b in zip(low, high, strict=True))
+    if seen is None or value is not None:
+        raise CannotTell("its border depends on the picture")
+    return _slid(seen, Windows(shape_of(eqn.invars[0]), ones, ones, pads, ones, base))
+
+
+@unary("slice")
+def _slice(eqn: JaxprEqn, seen: Field) -> Field:
+    shape, params = shape_of(eqn.invars[0]), eqn.params
+    ones = (1,) * len(shape)
+    strides = tuple(params["strides"] or ones)
+    limits = zip(shape, params["start_indices"], params["limit_indices"], strict=True)
+    pads = tuple((-start, limit - size) for size, start, limit in limits)
+    return _slid(seen, Windows(shape, ones, strides, pads, ones, ones))
+
+
+def _slid(seen: Field, windows: Windows) -> Field:
+    for axis in range(windows.n):
+        seen = slide(seen, axis, windows, axis)
+    return seen
