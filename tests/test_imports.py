@@ -37,6 +37,7 @@ LADDER: tuple[tuple[str, ...], ...] = (
     ("analysis.summary",),
     ("models.pickles", "models.layers", "models.norms", "models.network"),
     ("models.checkpoints", "models.blocks", "models.pools", "models.zoo"),
+    ("models.residual",),
     ("models.alexnet", "models.resnet", "models.tcn", "models.unet", "models.vgg"),
     ("models.fcn", "models.resnet3d", "models.segmentation", "models.weights", "models.export"),
     ("models.deeplab",),

@@ -38,6 +38,9 @@ class Config:
     checkpoint: bool = False
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # a list would make the configuration unhashable
+            if isinstance(value := getattr(self, field.name), list):
+                object.__setattr__(self, field.name, tuple(value))
         integer("in_channels", self.in_channels)
         integer("num_classes", self.num_classes, 0)
         flag("checkpoint", self.checkpoint)

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from jconv.arguments import PerAxis, choice, flag, integer, per_axis
@@ -21,10 +20,10 @@ from jconv.models.blocks import HE_OUT, ConvNorm
 from jconv.models.layers import uniform
 from jconv.models.network import Config, Names, Network
 from jconv.models.norms import Norm
+from jconv.models.residual import SHORTCUTS, Block
 from jconv.models.zoo import builder
 from jconv.ops.pool import max_pool
 
-SHORTCUTS = ("projection", "padding", "none")
 # Window and stride of the first convolution, and whether a max-pool follows.
 STEMS: dict[str, tuple[PerAxis, PerAxis, bool]] = {
     "large": (7, 2, True),
@@ -50,13 +49,10 @@ class ResNetConfig(Config):
       strides: stride of each stage.
       stem: "large" is 7, stride 2, and a max-pool; "small", for small pictures, 3 and no more;
         "clip", for n = 3, is large over space and small over time, with no max-pool.
-      shortcut: how a shortcut reaches another shape: "projection" is a 1x1 convolution, "padding"
-        takes every other position and adds channels of zeros; "none" has no shortcuts at all, which
-        is the plain network.
+      shortcut: "projection", "padding" or "none", as in `Block`; the last is the plain network.
       replace_stride_with_dilation: for each stage after the first, whether it keeps the size and
         dilates its kernels (and those of later stages) instead.
-      zero_init_residual: start the last norm of each block from 0, so that a block starts as its
-        shortcut.
+      zero_init_residual: start each block as its shortcut.
       stochastic_depth: chance that the last block is dropped for an example in training; that of
         earlier ones grows in line from 0.
       norm: "batch", "group", "none" or a callable; see `jconv.models.norms`.
@@ -104,12 +100,6 @@ class ResNetConfig(Config):
             )
 
 
-def unit(config: ResNetConfig, rngs: nnx.Rngs, *args: Any, **options: Any) -> ConvNorm:
-    """A `ConvNorm` as the configuration has it; `args` are its channels and window."""
-    options |= {"n": config.n, "norm": config.norm, "kernel_init": HE_OUT, **config.dtypes}
-    return ConvNorm(*args, rngs=rngs, **options)
-
-
 # The convolutions of a block, first to last, each as the options of a `ConvNorm`.
 
 
@@ -133,55 +123,6 @@ def bottleneck(
 
 
 BLOCKS: dict[str, Callable[..., list[dict[str, Any]]]] = {"basic": basic, "bottleneck": bottleneck}
-
-
-class Block(nnx.Module):
-    """`relu(shortcut(x) + body(x))`, or `relu(body(x))` where there are no shortcuts.
-
-    The body is `conv1`, `conv2`, ..., as `layers` has them, the last without an activation.
-    """
-
-    def __init__(
-        self,
-        config: ResNetConfig,
-        in_channels: int,
-        layers: list[dict[str, Any]],
-        *,
-        stride: PerAxis,
-        drop: float,
-        rngs: nnx.Rngs,
-    ) -> None:
-        self.shortcut = config.shortcut
-        self.stride = per_axis("strides", stride, config.n)
-        self.depth = len(layers)
-        last = {"activation": None, "initial_scale": 0 if config.zero_init_residual else 1}
-        channels = in_channels
-        for i, layer in enumerate(layers, 1):
-            options = {**layer, **(last if i == self.depth else {})}
-            setattr(self, f"conv{i}", unit(config, rngs, channels, **options))
-            channels = layer["out_channels"]
-        self.out_channels = channels
-        reshapes = channels != in_channels or max(self.stride) > 1
-        self.downsample = (
-            unit(config, rngs, in_channels, channels, 1, stride=stride, activation=None)
-            if reshapes and self.shortcut == "projection"
-            else None
-        )
-        # One draw for each example: the whole body is kept or dropped.
-        axes = range(-config.n - 1, 0)
-        self.drop = nnx.Dropout(drop, broadcast_dims=axes, rngs=rngs) if drop else None
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        y = x
-        for i in range(1, self.depth + 1):
-            y = getattr(self, f"conv{i}")(y)
-        y = y if self.drop is None else self.drop(y)
-        if self.shortcut == "projection":
-            y += x if self.downsample is None else self.downsample(x)
-        elif self.shortcut == "padding":
-            x = x[(..., *(slice(None, None, step) for step in self.stride), slice(None))]
-            y += jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, y.shape[-1] - x.shape[-1])])
-        return jax.nn.relu(y)
 
 
 class ResNet(Network):
@@ -213,13 +154,15 @@ class ResNet(Network):
                 before = dilation
                 if dilate[stage] and index == 0:
                     dilation, stride = dilation * max(per_axis("strides", stride, config.n)), 1
+                width, window = config.width * 2**stage, windows[stage]
                 block = Block(
-                    config,
                     channels,
-                    layers(
-                        config, channels, config.width * 2**stage, windows[stage], stride, before
-                    ),
+                    layers(config, channels, width, window, stride, before),
+                    unit=partial(self._unit, rngs=rngs),
+                    n=config.n,
                     stride=stride,
+                    shortcut=config.shortcut,
+                    zero_init=config.zero_init_residual,
                     drop=config.stochastic_depth * made / total,
                     rngs=rngs,
                 )
@@ -228,9 +171,14 @@ class ResNet(Network):
             setattr(self, f"layer{stage + 1}", nnx.List(blocks))
         self.fc = self._classifier(channels, rngs) if config.num_classes else None
 
-    def _stem(self, window: PerAxis, stride: PerAxis, rngs: nnx.Rngs) -> Any:
+    def _unit(self, *args: Any, **options: Any) -> ConvNorm:
         config = self.config
-        return unit(config, rngs, config.in_channels, config.width, window, stride=stride)
+        options |= {"n": config.n, "norm": config.norm, "kernel_init": HE_OUT, **config.dtypes}
+        return ConvNorm(*args, **options)
+
+    def _stem(self, window: PerAxis, stride: PerAxis, rngs: nnx.Rngs) -> ConvNorm:
+        config = self.config
+        return self._unit(config.in_channels, config.width, window, stride=stride, rngs=rngs)
 
     def _classifier(self, channels: int, rngs: nnx.Rngs) -> nnx.Linear:
         inits: dict[str, Any] = dict.fromkeys(("kernel_init", "bias_init"), uniform(channels))

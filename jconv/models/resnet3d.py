@@ -15,7 +15,7 @@ from jconv.models.blocks import ConvNorm
 from jconv.models.layers import Conv
 from jconv.models.network import Names
 from jconv.models.norms import Norm
-from jconv.models.resnet import ResNet, ResNetConfig, basic, unit
+from jconv.models.resnet import ResNet, ResNetConfig, basic
 from jconv.models.zoo import builder
 
 
@@ -85,7 +85,7 @@ class VideoResNet(ResNet):
         if config.block is factored:
             layer = partial(SpatioTemporalConv, middle=45, norm=config.norm)
         channels = (config.in_channels, config.width)
-        return unit(config, rngs, *channels, window, stride=stride, layer=layer)
+        return self._unit(*channels, window, stride=stride, layer=layer, rngs=rngs)
 
     def _classifier(self, channels: int, rngs: nnx.Rngs) -> nnx.Linear:
         init, config = nnx.initializers.normal(0.01), self.config

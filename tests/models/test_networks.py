@@ -341,6 +341,12 @@ def test_batch_norm_is_global_over_a_sharded_batch():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *results)
 
 
+def test_lists_are_as_good_as_tuples():
+    settings = [ResNetConfig(depths=kind((1, 1)), strides=kind((1, 2))) for kind in (list, tuple)]
+    assert settings[0] == settings[1]
+    assert hash(settings[0]) == hash(settings[1])
+
+
 def test_groups_of_norms():
     model = unet(width=8, depth=1, norm="group", rngs=nnx.Rngs(0))
     assert not any(isinstance(module, BatchNorm) for _, module in nnx.iter_modules(model))

@@ -1,0 +1,33 @@
+"""The benchmarks run, and say what they measured."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.torch_twin import torch
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_networks(tmp_path: Path):
+    assert torch.__version__
+    table = tmp_path / "networks.md"
+    command = [sys.executable, "experiments/bench/networks.py", "--tiny", "--rounds", "1", "--json"]
+    done = subprocess.run(
+        [*command, "--out", str(table)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert [row["network"] for row in rows] == ["resnet18", "r3d_18", "resnet18"]
+    for row in rows:
+        assert row["ratio"] == pytest.approx(row["jconv_ms"] / row["torch_ms"])
+        assert f"| {row['network']} | {row['shape']} | {row['what']} |" in table.read_text()
