@@ -53,11 +53,73 @@ class _Norm(nnx.Module):
             )
         return x.ndim - 1 if self.data_format == "channels_last" else x.ndim - 1 - self.n
 
-    def _scaled(self, x: jax.Array, normal: jax.Array, axis: int) -> jax.Array:
-        """`normal` (float32) times scale plus bias, in the dtype of the result."""
-        shape = [-1 if i == axis else 1 for i in range(x.ndim)]
-        y = normal * self.scale[...].reshape(shape) + self.bias[...].reshape(shape)
-        return y.astype(self.dtype or jnp.result_type(x, self.scale[...]))
+    def _result_dtype(self, x: jax.Array) -> Any:
+        return self.dtype or jnp.result_type(x, self.scale[...])
+
+
+# Under jit of their own, so that outside of any each is one program and not a dozen.
+
+
+@partial(jax.jit, static_argnames=("axis", "axis_name"))
+def _moments(x: jax.Array, axis: int, axis_name: Any) -> tuple[jax.Array, jax.Array]:
+    """Mean and biased variance of each channel."""
+
+    def average(values: jax.Array) -> jax.Array:
+        mean = values.mean(others)
+        return mean if axis_name is None else lax.pmean(mean, axis_name)
+
+    others = tuple(i for i in range(x.ndim) if i != axis)
+    x = _wide(x)
+    mean = average(x)
+    return mean, average(jnp.square(x - jnp.expand_dims(mean, others)))
+
+
+@jax.jit
+def _moved(running: jax.Array, new: jax.Array, weight: Any, factor: float = 1.0) -> jax.Array:
+    """`running` on its way to `factor * new`."""
+    return ((1 - weight) * running + weight * (factor * new)).astype(running.dtype)
+
+
+@partial(jax.jit, static_argnames=("axis", "eps", "dtype"))
+def _normalise(
+    x: jax.Array,
+    mean: jax.Array,
+    var: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    axis: int,
+    eps: float,
+    dtype: Any,
+) -> jax.Array:
+    others = tuple(i for i in range(x.ndim) if i != axis)
+    mean, factor, scale, bias = (
+        jnp.expand_dims(each, others) for each in (mean, lax.rsqrt(var + eps), scale, bias)
+    )
+    return ((_wide(x) - mean) * factor * scale + bias).astype(dtype)
+
+
+@partial(jax.jit, static_argnames=("axis", "groups", "n", "eps", "dtype"))
+def _normalise_groups(
+    x: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    axis: int,
+    groups: int,
+    n: int,
+    eps: float,
+    dtype: Any,
+) -> jax.Array:
+    others = tuple(i for i in range(x.ndim) if i != axis)
+    grouped = _wide(x).reshape(*x.shape[:axis], groups, -1, *x.shape[axis + 1 :])
+    own = (axis + 1, *(i + (i > axis) for i in range(x.ndim - 1 - n, x.ndim) if i != axis))
+    centred = grouped - grouped.mean(own, keepdims=True)
+    var = jnp.square(centred).mean(own, keepdims=True)
+    normal = (centred * lax.rsqrt(var + eps)).reshape(x.shape)
+    return (normal * jnp.expand_dims(scale, others) + jnp.expand_dims(bias, others)).astype(dtype)
+
+
+def _wide(x: jax.Array) -> jax.Array:
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 class BatchNorm(_Norm):
@@ -137,19 +199,17 @@ class BatchNorm(_Norm):
     def __call__(self, x: jax.Array) -> jax.Array:
         x = as_array("x", x)
         axis = self._channel_axis(x)
-        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         if self.use_running_average:
             mean, var = self.mean[...], self.var[...]
         else:
-            mean, var = self._statistics(wide, axis)
-        shape = [-1 if i == axis else 1 for i in range(x.ndim)]
-        normal = (wide - mean.reshape(shape)) * lax.rsqrt(var + self.eps).reshape(shape)
-        return self._scaled(x, normal, axis)
+            mean, var = self._statistics(x, axis)
+        return _normalise(
+            x, mean, var, self.scale[...], self.bias[...], axis, self.eps, self._result_dtype(x)
+        )
 
     def _statistics(self, x: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
         """Mean and biased variance of the batch; the running ones move towards it."""
-        others = tuple(i for i in range(x.ndim) if i != axis)
-        count = math.prod(x.shape[i] for i in others)
+        count = math.prod(size for i, size in enumerate(x.shape) if i != axis)
         if self.axis_name is not None:
             count *= lax.axis_size(self.axis_name)
         if count < 2:
@@ -157,18 +217,12 @@ class BatchNorm(_Norm):
                 "`x` must have more than one value for each channel in training, got shape "
                 f"{x.shape}; use a larger batch or picture, or model.eval()"
             )
-        mean = self._over_devices(x.mean(others))
-        centred = x - jnp.expand_dims(mean, others)
-        var = self._over_devices(jnp.square(centred).mean(others))
-
-        self.count[...] += 1
+        mean, var = _moments(x, axis, self.axis_name)
+        self.count.set_value(self.count[...] + 1)
         weight = 1 / self.count[...] if self.momentum is None else self.momentum
-        for running, new in ((self.mean, mean), (self.var, var * (count / (count - 1)))):
-            running[...] = ((1 - weight) * running[...] + weight * new).astype(running.dtype)
+        self.mean.set_value(_moved(self.mean[...], mean, weight))
+        self.var.set_value(_moved(self.var[...], var, weight, count / (count - 1)))
         return mean, var
-
-    def _over_devices(self, mean: jax.Array) -> jax.Array:
-        return mean if self.axis_name is None else lax.pmean(mean, self.axis_name)
 
 
 class GroupNorm(_Norm):
@@ -229,13 +283,8 @@ class GroupNorm(_Norm):
     def __call__(self, x: jax.Array) -> jax.Array:
         x = as_array("x", x)
         axis = self._channel_axis(x)
-        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        grouped = wide.reshape(*x.shape[:axis], self.groups, -1, *x.shape[axis + 1 :])
-        own = (axis + 1, *(i + (i > axis) for i in range(x.ndim - 1 - self.n, x.ndim) if i != axis))
-        mean = grouped.mean(own, keepdims=True)
-        centred = grouped - mean
-        var = jnp.square(centred).mean(own, keepdims=True)
-        return self._scaled(x, (centred * lax.rsqrt(var + self.eps)).reshape(x.shape), axis)
+        scale, bias, dtype = self.scale[...], self.bias[...], self._result_dtype(x)
+        return _normalise_groups(x, scale, bias, axis, self.groups, self.n, self.eps, dtype)
 
 
 def norm_layer(
