@@ -3,7 +3,7 @@
     pip install torch==2.13.0 && pip install --no-deps torchvision==0.28.0
     python experiments/bench/networks.py
 
-Expected: ten minutes on 2 cores. Result: see networks.md beside this file, which `--out` writes.
+Expected: two minutes on 2 cores. Result: networks.md beside this file, written by `--out`.
 
 Both compute in one process, in turn, so that what disturbs the machine disturbs both; each time is
 the median of the rounds, compilation and a warm-up apart. jconv computes channels last; PyTorch
