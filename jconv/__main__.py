@@ -201,8 +201,9 @@ def run_summary(options: argparse.Namespace) -> int:
 
 
 def by(sizes: Sequence[int | str] | None) -> str:
-    """A shape or size in words."""
-    return "" if sizes is None else "x".join(map(str, sizes))
+    """A shape or size in words; one word where it is the same one on all axes."""
+    words = [] if sizes is None else [str(size) for size in sizes]
+    return words[0] if set(words) == {"all"} else "x".join(words)
 
 
 def run_predict(options: argparse.Namespace) -> int:

@@ -1,8 +1,5 @@
 """Pictures are read and prepared as by torchvision, bit by bit."""
 
-import os
-import sys
-import types
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +16,13 @@ from jconv.pictures import (
     centre,
     decode,
 )
+from tests.torch_twin import required
+from tests.torchvision_twin import torchvision
 
-# A torchvision whose compiled operations do not load can do all that is needed here.
-META = "torchvision._meta_registrations"
-if os.environ.get("JCONV_REQUIRE_TORCH"):
-    import torch
-
-    sys.modules.setdefault(META, types.ModuleType(META))
-    import torchvision
-else:
-    torch = pytest.importorskip("torch")
-    sys.modules.setdefault(META, types.ModuleType(META))
-    torchvision = pytest.importorskip("torchvision")
-
-from torchvision.datasets.folder import pil_loader  # noqa: E402
-from torchvision.transforms import InterpolationMode, functional  # noqa: E402
-from torchvision.transforms._presets import (  # noqa: E402
-    ImageClassification,
-    SemanticSegmentation,
-)
+pil_loader = torchvision.datasets.folder.pil_loader
+functional = torchvision.transforms.functional
+InterpolationMode = torchvision.transforms.InterpolationMode
+presets = required("torchvision.transforms._presets")
 
 SIZES = [
     *[(256, 256), (224, 224), (1, 1), (2, 3), (640, 480), (480, 640), (333, 500), (257, 255)],
@@ -61,12 +46,12 @@ def expected(transform: Any, picture: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        (CLASSIFICATION, ImageClassification(crop_size=224)),
-        (Preset(232, 224), ImageClassification(crop_size=224, resize_size=232)),
-        (Preset(100, 225), ImageClassification(crop_size=225, resize_size=100)),
+        (CLASSIFICATION, presets.ImageClassification(crop_size=224)),
+        (Preset(232, 224), presets.ImageClassification(crop_size=224, resize_size=232)),
+        (Preset(100, 225), presets.ImageClassification(crop_size=225, resize_size=100)),
         (
             Preset(37, 30, mean=(0.5, 0.4, 0.3), std=(1.0, 2.0, 0.1), interpolation="bicubic"),
-            ImageClassification(
+            presets.ImageClassification(
                 crop_size=30,
                 resize_size=37,
                 mean=(0.5, 0.4, 0.3),
@@ -74,7 +59,7 @@ def expected(transform: Any, picture: np.ndarray) -> np.ndarray:
                 interpolation=InterpolationMode.BICUBIC,
             ),
         ),
-        (Preset(95), SemanticSegmentation(resize_size=95)),
+        (Preset(95), presets.SemanticSegmentation(resize_size=95)),
     ],
     ids=["classification", "232", "bordered", "bicubic", "segmentation"],
 )
@@ -87,13 +72,13 @@ def test_presets(ours: Preset, theirs: Any, width: int, height: int):
 
 def test_segmentation_in_its_own_size():
     picture = noise(640, 427)
-    theirs = SemanticSegmentation(resize_size=520)
+    theirs = presets.SemanticSegmentation(resize_size=520)
     np.testing.assert_array_equal(SEGMENTATION(picture), expected(theirs, picture))
 
 
 def test_every_value_is_normalised_alike():
     picture = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None], (256, 256, 3)).copy()
-    theirs = SemanticSegmentation(resize_size=256)
+    theirs = presets.SemanticSegmentation(resize_size=256)
     assert (tuple(theirs.mean), tuple(theirs.std)) == (IMAGENET_MEAN, IMAGENET_STD)
     np.testing.assert_array_equal(Preset(256)(picture), expected(theirs, picture))
 

@@ -7,6 +7,7 @@ function under test, so that the gradients pass through the conversion as well.
 With JCONV_REQUIRE_TORCH set, a missing PyTorch is an error instead of a skip.
 """
 
+import importlib
 import itertools
 import os
 from collections.abc import Callable, Sequence
@@ -19,10 +20,15 @@ import pytest
 
 from tests.tolerance import assert_close
 
-if os.environ.get("JCONV_REQUIRE_TORCH"):
-    import torch
-else:
-    torch = pytest.importorskip("torch")
+
+def required(name: str) -> Any:
+    """The module, or a skip of the tests that need it; with JCONV_REQUIRE_TORCH, or an error."""
+    if os.environ.get("JCONV_REQUIRE_TORCH"):
+        return importlib.import_module(name)
+    return pytest.importorskip(name)
+
+
+torch = required("torch")
 
 # More threads, beside those of JAX, wait for each other longer than they compute.
 torch.set_num_threads(1)

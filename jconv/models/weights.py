@@ -127,10 +127,11 @@ def from_torchvision(
         else:
             wrong.append(f"left over `{key}` {array.shape}")
     if wrong:
-        name = f"`source` does not fit {type(model).__name__} with {model.config}"
         raise ValueError(
-            f"{name}: {len(wrong)} keys\n  " + "\n  ".join(wrong) + "\nNothing was changed; build "
-            "the network that the checkpoint was saved from, or see `layout`"
+            f"`source` does not fit {type(model).__name__}: {len(wrong)} keys\n  "
+            + "\n  ".join(wrong)
+            + "\nNothing was changed; build the network that the checkpoint was saved from, here "
+            f"{model.config}, or see `layout`"
         )
     if kept:
         warnings.warn(

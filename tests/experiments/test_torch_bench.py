@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.torch_twin import torch
+from tests.torchvision_twin import torchvision
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_networks(tmp_path: Path):
-    assert torch.__version__
+    assert torchvision.__version__
     table = tmp_path / "networks.md"
     command = [sys.executable, "experiments/bench/networks.py", "--tiny", "--rounds", "1", "--json"]
     done = subprocess.run(

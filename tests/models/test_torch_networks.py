@@ -1,8 +1,5 @@
 """Every network that torchvision has, with its weights: the same answers, and the same training."""
 
-import importlib
-import sys
-import types
 from typing import Any
 
 import jax
@@ -13,6 +10,7 @@ from flax import nnx
 
 from jconv.models import Network, from_torchvision, network, to_torchvision
 from tests.torch_twin import torch
+from tests.torchvision_twin import torchvision
 
 PICTURE, SMALL, CLIP = (2, 64, 64, 3), (2, 33, 41, 3), (2, 8, 20, 28, 3)
 NETWORKS = {
@@ -27,15 +25,9 @@ NETWORKS = {
 }
 
 
-def torchvision() -> Any:
-    """Its networks load without its compiled operators, which need another build of PyTorch."""
-    sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("stub"))
-    return importlib.import_module("torchvision")
-
-
 def twin(name: str, **options: Any) -> Any:
     """torchvision's network with random weights, and statistics as after training; no dropout."""
-    models = torchvision().models
+    models = torchvision.models
     if "_resnet" in name and not name.startswith("wide"):
         models = models.segmentation
         options |= {"weights_backbone": None, "aux_loss": True}
