@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
+from jconv.analysis.receptive_field import receptive_field
 from jconv.models.unet import unet
 
 
@@ -105,3 +106,12 @@ def test_unknown_options_are_an_error():
         [name] = option
         with pytest.raises(ValueError, match=f"`{name}`"):
             shapes((2, 16, 16, 1), **option)
+
+
+@pytest.mark.parametrize("size", range(44, 52))
+def test_valid_skips_lie_over_what_they_meet(size: int):
+    """Else an output would see more than it does at size 44, where all halvings are even."""
+    model = unet(n=1, depth=2, width=2, padding="VALID", rngs=nnx.Rngs(0))
+    model.eval()
+    field = receptive_field(model, jax.ShapeDtypeStruct((1, size, 1), jnp.float32))
+    assert field.size == (44,)
