@@ -24,6 +24,8 @@ from flax import nnx
 
 from jconv.analysis.summary import summarize
 from jconv.inference import MASK, OVERLAY, Skipped, predict, save, segment, stems
+from jconv.models.checkpoints import read_state_dict
+from jconv.models.segmentation import Segmentation
 from jconv.models.weights import KeptHead, from_torchvision
 from jconv.models.zoo import network
 from jconv.pictures import (
@@ -93,8 +95,9 @@ def parser() -> Parser:
         "--input",
         type=shape,
         default=(224, 224, 3),
-        metavar="HxWxC",
-        help="height, width and channels of a picture (default: 224x224x3)",
+        metavar="SIZES",
+        help="height, width and channels of a picture, length and channels of a sequence, or "
+        "16x112x112x3 of a clip (default: 224x224x3)",
     )
     numbers(added, batch=(1, "pictures at a time"))
 
@@ -169,7 +172,10 @@ def load(options: argparse.Namespace) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("error", KeptHead)
         try:
-            from_torchvision(model, options.weights)
+            state = read_state_dict(options.weights)
+            if isinstance(model, Segmentation) and not any(key.startswith("aux_") for key in state):
+                model = build(options, aux=False)  # trained without the auxiliary head
+            from_torchvision(model, state)
         except KeptHead as kept:
             raise ValueError(
                 f"--weights has another number of classes than the network: {kept}; give that of "
@@ -183,6 +189,11 @@ def load(options: argparse.Namespace) -> Any:
 
 def run_summary(options: argparse.Namespace) -> int:
     model = build(options, in_channels=options.input[-1])
+    if len(options.input) != model.n + 1:
+        raise ValueError(
+            f"--input must be {model.n} sizes and channels for {options.network[0]}, such as "
+            f"{by((16, 112, 112)[-model.n :])}x{options.input[-1]}, got {by(options.input)}"
+        )
     shape = (options.batch, *options.input)
     found = summarize(model, shape)
     if options.json:

@@ -1,5 +1,7 @@
 """The only parser of what users write: ints, sequences and words become tuples of length n."""
 
+import math
+import numbers
 import operator
 from collections.abc import Sequence
 from typing import Any, TypeAlias, TypeGuard
@@ -30,6 +32,16 @@ def integer(name: str, value: Any, minimum: int = 1, axis: int | None = None) ->
     if number < minimum:
         raise ValueError(f"`{name}` must be at least {minimum}, got {number}{where}")
     return number
+
+
+def number(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
+    """`value` as a float from `low` to `high`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"`{name}` must be a number, got {value!r}")
+    if not low <= float(value) <= high:
+        upper = "" if high == math.inf else f" and at most {high}"
+        raise ValueError(f"`{name}` must be at least {low}{upper}, got {value!r}")
+    return float(value)
 
 
 def is_sequence(value: Any) -> TypeGuard[Sequence[Any]]:

@@ -91,6 +91,7 @@ def predict(
       ValueError, TypeError: if an argument is none of these; while iterating also `PictureError`,
         or if the network returns other than logits, or not finite ones.
     """
+    paths = _listed(paths)
     integer("top", top)
     batch = min(integer("batch", batch), max(len(paths), 1))
     if preset.crop is None:
@@ -121,7 +122,13 @@ def segment(
     Raises:
       ValueError, TypeError: as in `predict`.
     """
-    return _segment(model, paths, preset, skipped)
+    return _segment(model, _listed(paths), preset, skipped)
+
+
+def _listed(paths: Sequence[FilePath]) -> list[FilePath]:
+    if isinstance(paths, str | os.PathLike):
+        raise TypeError(f"`paths` must be a sequence of paths, got {paths!r} alone")
+    return list(paths)
 
 
 def stems(paths: Sequence[Path], folder: Path, endings: Sequence[str]) -> list[str]:

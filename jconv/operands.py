@@ -63,6 +63,16 @@ def as_real(name: str, value: Any) -> jax.Array:
     return array
 
 
+def inexact(name: str, dtype: Any) -> Any:
+    """`dtype` if it holds numbers that gradients can be taken of."""
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        raise TypeError(
+            f"`{name}` must be a floating or complex dtype, since its values are trained, got "
+            f"{dtype!r}; use jnp.float32 or jnp.bfloat16"
+        )
+    return jnp.dtype(dtype)
+
+
 def accumulator(dtype: Any) -> Any:
     """The dtype that sums of `dtype` are taken in: float32 at least, int32 for integers."""
     if jnp.issubdtype(dtype, jnp.inexact):

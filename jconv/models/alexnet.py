@@ -6,13 +6,14 @@ numbers, and no flattening.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 from flax import nnx
 
-from jconv.arguments import integer
+from jconv.arguments import integer, number
+from jconv.models.blocks import ConvNorm
 from jconv.models.layers import Conv, uniform
 from jconv.models.network import Config, Names, Network
 from jconv.models.zoo import builder
@@ -44,6 +45,7 @@ class AlexNetConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         integer("hidden", self.hidden)
+        number("dropout", self.dropout, 0, 1)
 
 
 class AlexNet(Network):
@@ -61,8 +63,9 @@ class AlexNet(Network):
         self.config = config
         channels = config.in_channels
         for i, (window, stride, padding, out, _) in enumerate(CONVOLUTIONS, 1):
-            setattr(self, f"conv{i}", _conv(config, rngs, channels, out, window,
-                                            stride=stride, padding=padding))  # fmt: skip
+            options = {"stride": stride, "padding": padding, "norm": "none"}
+            layer = _conv(config, rngs, channels, out, window, layer=ConvNorm, **options)
+            setattr(self, f"conv{i}", layer)
             channels = out
         self.fc6 = _conv(config, rngs, channels, config.hidden, 6)
         self.fc7 = _conv(config, rngs, config.hidden, config.hidden, 1)
@@ -74,7 +77,6 @@ class AlexNet(Network):
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         for i, (*_, pools) in enumerate(CONVOLUTIONS, 1):
             [x] = self.run(x, getattr(self, f"conv{i}"))
-            x = jax.nn.relu(x)
             yield f"conv{i}", x
             if pools:
                 x = max_pool(x, (3, 3), stride=2)
@@ -92,19 +94,26 @@ class AlexNet(Network):
         return {"torchvision": TORCHVISION}
 
 
-def _conv(config: AlexNetConfig, rngs: nnx.Rngs, *args: Any, **options: Any) -> Conv:
+def _conv(
+    config: AlexNetConfig,
+    rngs: nnx.Rngs,
+    *args: Any,
+    layer: Callable[..., Any] = Conv,
+    **options: Any,
+) -> Any:
+    """A `Conv` or `ConvNorm` as PyTorch initialises it."""
     channels, _, window = args
     init = uniform(channels * window**2)
     options |= {"n": 2, "kernel_init": init, "bias_init": init, **config.dtypes}
-    return Conv(*args, rngs=rngs, **options)
+    return layer(*args, rngs=rngs, **options)
 
 
 TORCHVISION: Names = (
-    ("conv1", "features.0"),
-    ("conv2", "features.3"),
-    ("conv3", "features.6"),
-    ("conv4", "features.8"),
-    ("conv5", "features.10"),
+    (r"conv1\.conv", "features.0"),
+    (r"conv2\.conv", "features.3"),
+    (r"conv3\.conv", "features.6"),
+    (r"conv4\.conv", "features.8"),
+    (r"conv5\.conv", "features.10"),
     ("fc6", "classifier.1"),
     ("fc7", "classifier.4"),
     ("fc8", "classifier.6"),

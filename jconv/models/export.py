@@ -22,8 +22,8 @@ def export_inference(
 
     Args:
       model: the network; it is not changed.
-      x_shape: shape of the input, `(*batch, *spatial, in_channels)`; a word, such as "batch", is a
-        length left open.
+      x_shape: shape of the input, `(*batch, *spatial, in_channels)`; a word, such as "batch", in
+        place of a batch axis leaves its length open.
       dtype: dtype of the input.
       platforms: what it may run on.
 

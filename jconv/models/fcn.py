@@ -14,7 +14,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from jconv.arguments import integer
+from jconv.arguments import integer, number
 from jconv.models.blocks import crop
 from jconv.models.layers import Conv, ConvTranspose, bilinear
 from jconv.models.network import Config, Network
@@ -40,6 +40,9 @@ class FCNConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         integer("num_classes", self.num_classes)
+        if len(self.widths) != 5:
+            raise ValueError(f"`widths` must be those of 5 stages, got {self.widths}")
+        number("dropout", self.dropout, 0, 1)
         if self.stride not in SKIPS:
             raise ValueError(f"`stride` must be one of {tuple(SKIPS)}, got {self.stride!r}")
 

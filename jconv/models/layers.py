@@ -20,9 +20,12 @@ from jconv.arguments import (
     pad_axes,
     per_axis,
 )
-from jconv.operands import as_array
+from jconv.operands import as_array, inexact
 from jconv.ops.conv import conv, conv_transpose
 from jconv.windows import split_shape
+
+# Of a kernel (*window, out_channels, in_channels).
+HE_TRANSPOSED = nnx.initializers.he_normal(in_axis=-1, out_axis=-2)
 
 
 def uniform(fan_in: int) -> Initializer:
@@ -99,8 +102,8 @@ class _Convolution(nnx.Module):
         self.algorithm = algorithm
         self.precision = precision
         self.preferred_element_type = preferred_element_type
-        self.dtype = None if dtype is None else _inexact("dtype", dtype)
-        param_dtype = _inexact("param_dtype", param_dtype)
+        self.dtype = None if dtype is None else inexact("dtype", dtype)
+        param_dtype = inexact("param_dtype", param_dtype)
 
         use_bias = flag("use_bias", use_bias)
         channels = (self.in_channels // self.groups, self.out_channels)
@@ -164,8 +167,8 @@ class Conv(_Convolution):
       dtype: what input, kernel and bias are converted to before they meet, such as
         `jnp.bfloat16`; None (default) leaves it to JAX's promotion.
       param_dtype: dtype in which the parameters are stored and trained.
-      kernel_init, bias_init: initializers `(key, shape, dtype) -> array`. He's normal
-        distribution and zeros by default.
+      kernel_init, bias_init: initializers `(key, shape, dtype) -> array`. He's truncated
+        normal distribution and zeros by default.
       rngs: source of the random keys; its stream "params" is used.
 
     Returns (when called with `x`):
@@ -250,7 +253,8 @@ class ConvTranspose(_Convolution):
       window, n: as in `Conv`.
       stride, padding, output_padding, dilation, groups, flip_kernel, data_format, algorithm,
         precision, preferred_element_type: as in `jconv.conv_transpose`.
-      use_bias, dtype, param_dtype, kernel_init, bias_init, rngs: as in `Conv`.
+      use_bias, dtype, param_dtype, kernel_init, bias_init, rngs: as in `Conv`; He's distribution
+        counts the inputs at stride 1.
 
     Returns (when called with `x`, and perhaps `output_shape`):
       As `jconv.conv_transpose`: `x` is `(*batch, *spatial, in_channels)`, the result
@@ -283,7 +287,7 @@ class ConvTranspose(_Convolution):
         use_bias: bool = True,
         dtype: Any = None,
         param_dtype: Any = jnp.float32,
-        kernel_init: Initializer = nnx.initializers.he_normal(),  # noqa: B008
+        kernel_init: Initializer = HE_TRANSPOSED,
         bias_init: Initializer = nnx.initializers.zeros_init(),  # noqa: B008
         data_format: str = "channels_last",
         algorithm: str = "auto",
@@ -334,13 +338,3 @@ def window_axes(window: PerAxis, n: int | None) -> tuple[int, ...]:
     if axes == 0:
         raise ValueError("`window` must have at least one axis, got an empty sequence")
     return per_axis("window", window, axes)
-
-
-def _inexact(name: str, dtype: Any) -> Any:
-    """`dtype` if it holds numbers that gradients can be taken of."""
-    if not jnp.issubdtype(dtype, jnp.inexact):
-        raise TypeError(
-            f"`{name}` must be a floating or complex dtype, since its values are trained, got "
-            f"{dtype!r}; use jnp.float32 or jnp.bfloat16"
-        )
-    return jnp.dtype(dtype)

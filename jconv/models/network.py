@@ -28,7 +28,8 @@ class Config:
         parameters.
       param_dtype: dtype in which the parameters are stored and trained.
       checkpoint: keep only the inputs of each block for the backward pass, and compute the block
-        again there: less memory, about a third more time.
+        again there: less memory, about a third more time. Heads and dense layers are kept as
+        they are.
     """
 
     in_channels: int = 3
@@ -39,8 +40,7 @@ class Config:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):  # a list would make the configuration unhashable
-            if isinstance(value := getattr(self, field.name), list):
-                object.__setattr__(self, field.name, tuple(value))
+            object.__setattr__(self, field.name, _as_tuples(getattr(self, field.name)))
         integer("in_channels", self.in_channels)
         integer("num_classes", self.num_classes, 0)
         flag("checkpoint", self.checkpoint)
@@ -49,6 +49,10 @@ class Config:
     def dtypes(self) -> dict[str, Any]:
         """What every layer takes."""
         return {"dtype": self.dtype, "param_dtype": self.param_dtype}
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(map(_as_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 class Network(nnx.Module):
@@ -60,6 +64,11 @@ class Network(nnx.Module):
     dense: ClassVar[tuple[str, ...]] = ()
 
     config: Config
+
+    @property
+    def n(self) -> int:
+        """Number of spatial axes."""
+        return 2
 
     @property
     def layouts(self) -> Mapping[str, Names]:
@@ -90,6 +99,9 @@ class Network(nnx.Module):
         Raises:
           ValueError: there is no feature of such a name; the message lists what there is.
         """
+        for name in names:
+            if not isinstance(name, str):
+                raise TypeError(f"`names` must be strings, one argument for each, got {name!r}")
         found, seen = {}, []
         for name, value in self.stages(as_array("x", x)):
             seen.append(name)

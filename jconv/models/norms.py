@@ -1,4 +1,10 @@
-"""Normalisation layers, and the choice among them."""
+"""Normalisation layers, and the choice among them.
+
+What a network takes as its `norm` is "batch", "group", "none", or a callable
+`(channels, *, n, dtype, param_dtype, initial_scale, rngs) -> layer` for any other, such as
+`functools.partial(BatchNorm, eps=1e-3)` or, inside `shard_map`,
+`functools.partial(BatchNorm, axis_name="batch")`.
+"""
 
 import math
 from collections.abc import Callable
@@ -10,14 +16,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
-from jconv.arguments import DATA_FORMATS, choice, flag, integer
-from jconv.operands import as_array
+from jconv.arguments import DATA_FORMATS, choice, flag, integer, number
+from jconv.operands import as_array, inexact
 from jconv.windows import split_shape
 
 NORMS = ("batch", "group", "none")
 
-# What a network takes as its `norm`: a name, or `(channels, *, n, dtype, param_dtype,
-# initial_scale, rngs) -> layer` for any other, such as `functools.partial(BatchNorm, eps=1e-3)`.
 Norm: TypeAlias = str | Callable[..., Callable[[jax.Array], jax.Array]]
 
 
@@ -37,8 +41,9 @@ class _Norm(nnx.Module):
     ) -> None:
         self.channels = integer("channels", channels)
         self.n = integer("n", n, 0)
-        self.eps = eps
-        self.dtype = None if dtype is None else jnp.dtype(dtype)
+        self.eps = number("eps", eps, 0)
+        self.dtype = None if dtype is None else inexact("dtype", dtype)
+        param_dtype = inexact("param_dtype", param_dtype)
         self.data_format = choice("data_format", data_format, DATA_FORMATS)
         self.scale = nnx.Param(jnp.full(self.channels, initial_scale, param_dtype))
         self.bias = nnx.Param(jnp.zeros(self.channels, param_dtype))
@@ -188,8 +193,8 @@ class BatchNorm(_Norm):
             initial_scale=initial_scale,
             data_format=data_format,
         )
-        self.momentum = momentum
-        self.axis_name = axis_name
+        self.momentum = None if momentum is None else number("momentum", momentum, 0, 1)
+        self.axis_name = tuple(axis_name) if isinstance(axis_name, list) else axis_name
         self.use_running_average = flag("use_running_average", use_running_average)
         wide = jnp.promote_types(param_dtype, jnp.float32)
         self.mean = nnx.BatchStat(jnp.zeros(self.channels, wide))

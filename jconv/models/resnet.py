@@ -15,7 +15,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from jconv.arguments import PerAxis, choice, flag, integer, per_axis
+from jconv.arguments import PerAxis, choice, flag, integer, number, per_axis
 from jconv.models.blocks import HE_OUT, ConvNorm
 from jconv.models.layers import uniform
 from jconv.models.network import Config, Names, Network
@@ -78,11 +78,13 @@ class ResNetConfig(Config):
         for name in ("n", "width", "groups", "width_per_group"):
             integer(name, getattr(self, name))
         stages = len(self.depths)
-        for depth in self.depths:
-            integer("depths", depth)
+        per_axis("depths", self.depths, stages)
+        for window in self.windows:
+            if not all(length % 2 for length in per_axis("windows", window, self.n)):
+                raise ValueError(f"`windows` must be odd, got {window}")
         for name, lengths in (
             ("windows", (1, stages)),
-            ("strides", range(stages, 5)),
+            ("strides", range(stages, max(stages, 4) + 1)),
             ("replace_stride_with_dilation", (0, stages - 1)),
         ):
             if len(getattr(self, name)) not in lengths:
@@ -94,10 +96,18 @@ class ResNetConfig(Config):
         choice("stem", self.stem, tuple(STEMS))
         choice("shortcut", self.shortcut, SHORTCUTS)
         flag("zero_init_residual", self.zero_init_residual)
-        if not 0 <= self.stochastic_depth < 1:
-            raise ValueError(
-                f"`stochastic_depth` must be at least 0 and below 1, got {self.stochastic_depth!r}"
-            )
+        number("stochastic_depth", self.stochastic_depth, 0, 1)
+        basic, plain = self.block == "basic", self.shortcut == "none"
+        for name, in_vain, needs in (
+            ("groups", basic and self.groups != 1, 'block "bottleneck"'),
+            ("width_per_group", basic and self.width_per_group != 64, 'block "bottleneck"'),
+            ("zero_init_residual", plain and self.zero_init_residual, "a shortcut"),
+            ("zero_init_residual", self.norm == "none" and self.zero_init_residual, "a norm"),
+            ("stochastic_depth", plain and self.stochastic_depth > 0, "a shortcut"),
+            ("stem", self.stem == "clip" and self.n != 3, "n = 3"),
+        ):
+            if in_vain:
+                raise ValueError(f"`{name}` needs {needs}, got {getattr(self, name)!r} without")
 
 
 # The convolutions of a block, first to last, each as the options of a `ConvNorm`.
@@ -170,6 +180,10 @@ class ResNet(Network):
                 channels = block.out_channels
             setattr(self, f"layer{stage + 1}", nnx.List(blocks))
         self.fc = self._classifier(channels, rngs) if config.num_classes else None
+
+    @property
+    def n(self) -> int:
+        return self.config.n
 
     def _unit(self, *args: Any, **options: Any) -> ConvNorm:
         config = self.config

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from jconv.arguments import flag, integer
+from jconv.arguments import flag, integer, number
 from jconv.models.blocks import ConvNorm
 from jconv.models.layers import Conv, uniform
 from jconv.models.network import Config, Names, Network
@@ -45,6 +45,9 @@ class SegmentationConfig(Config):
         super().__post_init__()
         integer("num_classes", self.num_classes)
         flag("aux", self.aux)
+        if len(self.depths) != 4:
+            raise ValueError(f"`depths` must be those of 4 stages, got {self.depths}")
+        number("dropout", self.dropout, 0, 1)
 
 
 def torch_conv(

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jconv.arguments import integer
+from jconv.arguments import integer, number
 from jconv.models.layers import Conv
 from jconv.models.network import Config, Network
 from jconv.models.zoo import builder
@@ -42,6 +42,7 @@ class TCNConfig(Config):
         for width in self.widths:
             integer("widths", width)
         integer("window", self.window)
+        number("dropout", self.dropout, 0, 1)
 
 
 class WeightNormConv(Conv):
@@ -91,6 +92,10 @@ class TCN(Network):
     """
 
     config: TCNConfig
+
+    @property
+    def n(self) -> int:
+        return 1
 
     def __init__(self, config: TCNConfig, *, rngs: nnx.Rngs) -> None:
         self.config = config

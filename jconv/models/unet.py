@@ -60,6 +60,10 @@ class UNet(Network):
 
     config: UNetConfig
 
+    @property
+    def n(self) -> int:
+        return self.config.n
+
     def __init__(self, config: UNetConfig, *, rngs: nnx.Rngs) -> None:
         self.config = config
         shared: dict[str, Any] = {"n": config.n, "rngs": rngs, **config.dtypes}

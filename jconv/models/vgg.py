@@ -13,7 +13,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from jconv.arguments import flag, integer
+from jconv.arguments import flag, integer, number
 from jconv.models.blocks import HE_OUT, ConvNorm
 from jconv.models.layers import Conv
 from jconv.models.network import Config, Names, Network
@@ -54,6 +54,7 @@ class VGGConfig(Config):
             for value in getattr(self, name):
                 integer(name, value)
         integer("hidden", self.hidden)
+        number("dropout", self.dropout, 0, 1)
         flag("fully_convolutional", self.fully_convolutional)
 
 

@@ -109,16 +109,20 @@ def from_torchvision(
     found: list[tuple[_Entry, np.ndarray]] = []
     kept: list[str] = []
     wrong: list[str] = []
+    abstract = False
     for entry in entries:
         array = given.pop(entry.key, None)
         if array is None:
             # PyTorch before 0.4.1 did not count batches.
-            if not entry.key.endswith("num_batches_tracked"):
+            if entry.key.endswith("num_batches_tracked"):
+                found.append((entry, np.zeros(entry.shape, np.int64)))
+            else:
                 wrong.append(f"missing `{entry.key}` {entry.shape}")
         elif array.shape == entry.shape:
             found.append((entry, array))
         elif entry.head and array.shape[1:] == entry.shape[1:]:
             kept.append(f"`{entry.key}` {array.shape}, here {entry.shape}")
+            abstract |= isinstance(entry.variable.get_value(), jax.ShapeDtypeStruct)
         else:
             wrong.append(f"`{entry.key}` has shape {array.shape}, must have {entry.shape}")
     for key, array in given.items():
@@ -138,6 +142,11 @@ def from_torchvision(
             KeptHead("the network keeps its own classifier, since the checkpoint has "
                      + ", ".join(kept)), stacklevel=2
         )  # fmt: skip
+    if abstract:
+        raise ValueError(
+            f"`source` has another number of classes, {', '.join(kept)}, and an abstract network "
+            "has no classifier to keep; make it outside of `nnx.eval_shape`, or with `num_classes`"
+        )
     arrays = [entry.convert(array) for entry, array in found]
     for (entry, _), value in zip(found, arrays, strict=True):
         entry.variable.set_value(value)
@@ -206,4 +215,7 @@ def _of_absent_head(model: Network, layout: str, key: str) -> bool:
 def _as_numpy(key: str, value: Any) -> np.ndarray:
     if not hasattr(value, "shape"):
         raise TypeError(f"`source` must hold arrays, got {type(value).__name__} at {key!r}")
-    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    if hasattr(value, "detach"):  # a tensor; NumPy has no bfloat16
+        value = value.detach().cpu()
+        value = value.float() if str(value.dtype) == "torch.bfloat16" else value
+    return np.asarray(value)

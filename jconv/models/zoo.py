@@ -24,6 +24,7 @@ def builder(
         return network(config(**{**settings, **options}), rngs=rngs)
 
     build.__name__ = build.__qualname__ = name
+    build.__module__ = network.__module__
     listed = ", ".join(f"{key}={value!r}" for key, value in settings.items())
     build.__doc__ = (
         f"{network.__name__} with {listed}.\n\n"

@@ -2,14 +2,21 @@
 
 import functools
 import math
-import numbers
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jconv.arguments import DATA_FORMATS, Padding, PerAxis, choice, flag, is_sequence, per_axis
+from jconv.arguments import (
+    DATA_FORMATS,
+    Padding,
+    PerAxis,
+    choice,
+    flag,
+    is_sequence,
+    per_axis,
+)
 from jconv.gather import take_flat
 from jconv.geometry import Pads, Windows, tap_counts
 from jconv.operands import (
@@ -168,7 +175,7 @@ def avg_pool(
         include = flag("count_include_pad", count_include_pad)
         divisor = tap_counts(windows, pads if include else nothing)
     else:
-        divisor = _number("divisor_override", divisor_override)
+        divisor = number("divisor_override", divisor_override)
         if divisor == 0:
             raise ValueError("`divisor_override` must not be 0; use None for the mean")
     return _compute(x, reduction="mean", windows=windows, data_format=data_format, divisor=divisor)
@@ -211,7 +218,7 @@ def lp_pool(
     """
     x = as_inexact("x", x)
     if not isinstance(p, jax.Array):
-        p = _number("p", p)
+        p = number("p", p)
         if not p > 0:
             raise ValueError(f"`p` must be above 0, got {p}")
     elif p.shape != ():
@@ -269,12 +276,6 @@ def _power(x: jax.Array, p: Any) -> jax.Array:
         return x**p
     # where() on both sides keeps the inf out of the gradient.
     return jnp.where(x == 0, 0, jnp.where(x == 0, 1, x) ** p)
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"`{name}` must be a number, got {value!r}")
-    return float(value)
 
 
 def _extremum_pool(

@@ -15,6 +15,7 @@ from jconv.models import (
     Network,
     ResNet,
     ResNetConfig,
+    alexnet,
     fcn8s,
     network,
     plain20,
@@ -342,7 +343,9 @@ def test_batch_norm_is_global_over_a_sharded_batch():
 
 
 def test_lists_are_as_good_as_tuples():
-    settings = [ResNetConfig(depths=kind((1, 1)), strides=kind((1, 2))) for kind in (list, tuple)]
+    settings = [
+        ResNetConfig(depths=kind((1, 1)), strides=kind((1, kind((2, 1))))) for kind in (list, tuple)
+    ]
     assert settings[0] == settings[1]
     assert hash(settings[0]) == hash(settings[1])
 
@@ -377,8 +380,19 @@ def test_builders_explain_themselves(name: str):
         (lambda: resnet18(rngs=nnx.Rngs(0), strides=(1,)), ValueError, "`strides` must fit the 4"),
         (lambda: resnet18(rngs=nnx.Rngs(0), replace_stride_with_dilation=(True,)), ValueError,
          "`replace_stride_with_dilation` must fit the 4 stages"),
-        (lambda: resnet18(rngs=nnx.Rngs(0), stochastic_depth=1.0), ValueError,
-         "`stochastic_depth` must be at least 0 and below 1, got 1.0"),
+        (lambda: resnet18(rngs=nnx.Rngs(0), stochastic_depth=1.5), ValueError,
+         "`stochastic_depth` must be at least 0 and at most 1, got 1.5"),
+        (lambda: alexnet(rngs=nnx.Rngs(0), dropout=-1), ValueError, "`dropout` must be at least 0"),
+        (lambda: resnet18(rngs=nnx.Rngs(0), groups=2), ValueError,
+         '`groups` needs block "bottleneck", got 2 without'),
+        (lambda: plain20(rngs=nnx.Rngs(0), zero_init_residual=True), ValueError,
+         "`zero_init_residual` needs a shortcut, got True without"),
+        (lambda: plain20(rngs=nnx.Rngs(0), stochastic_depth=0.5), ValueError,
+         "`stochastic_depth` needs a shortcut, got 0.5 without"),
+        (lambda: resnet18(rngs=nnx.Rngs(0), stem="clip"), ValueError, "`stem` needs n = 3"),
+        (lambda: resnet18(rngs=nnx.Rngs(0), windows=(2,)), ValueError, "`windows` must be odd"),
+        (lambda: resnet20(rngs=nnx.Rngs(0)).features(jnp.ones((8, 8, 3)), ["conv1"]), TypeError,
+         "`names` must be strings, one argument for each"),
         (lambda: fcn8s(rngs=nnx.Rngs(0), stride=4), ValueError,
          r"`stride` must be one of \(32, 16, 8\), got 4"),
         (lambda: fcn8s(rngs=nnx.Rngs(0), num_classes=0), ValueError, "`num_classes` must be at"),

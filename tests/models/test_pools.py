@@ -172,12 +172,24 @@ def test_an_unknown_option_is_an_error(layer: Any):
         (AdaptiveMaxPool, {"return_indices": 0}, TypeError, r"`return_indices` must be True or"),
         (AdaptiveMaxPool, {"stride": 2}, TypeError, r"AdaptiveMaxPool takes .*, got `stride`"),
         (AdaptiveAvgPool, {"data_format": None}, TypeError, r"`data_format` must be a string"),
-        (AdaptiveAvgPool, {"window": (0, 2)}, ValueError, r"`window` must be at least 1, got 0"),
+        (AdaptiveAvgPool, {"n": None}, ValueError, r"`n` must be given where `output_size` is"),
     ],
 )
 def test_bad_pools(layer: Any, change: dict[str, Any], error: type[Exception], message: str):
     with pytest.raises(error, match=message):
-        layer(**{"window": 2, "n": 2, **change})
+        layer(change.pop("window", 2), **{"n": 2, **change})
+
+
+@pytest.mark.parametrize("size", [(0, 2), (2, 2, 2)])
+def test_bad_output_sizes(size: tuple[int, ...]):
+    with pytest.raises(ValueError, match="`output_size` must be"):
+        AdaptiveAvgPool(size, n=2)
+
+
+def test_an_output_size_of_none_keeps_the_axis():
+    x = normal(2, 7, 5, 3)
+    expected = jconv.adaptive_avg_pool(x, (3, None))
+    np.testing.assert_array_equal(AdaptiveAvgPool((3, None))(x), expected)
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,20 @@ def test_batches_need_not_be_counted(state: dict[str, np.ndarray]):
     from_torchvision(small(), old)
 
 
+def test_an_abstract_network_has_no_head_to_keep(state: dict[str, np.ndarray]):
+    with (
+        pytest.warns(KeptHead),
+        pytest.raises(ValueError, match="an abstract network has no classifier to keep"),
+    ):
+        from_torchvision(nnx.eval_shape(lambda: small(num_classes=7)), state)
+
+
+def test_an_abstract_network_counts_batches_from_none(state: dict[str, np.ndarray]):
+    old = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
+    model = from_torchvision(nnx.eval_shape(small), old)
+    assert to_torchvision(model)["bn1.num_batches_tracked"] == 0
+
+
 def test_every_mismatch_in_one_error(state: dict[str, np.ndarray]):
     del state["layer1.0.conv2.weight"]
     state["layer9.weight"] = np.ones(3, np.float32)
