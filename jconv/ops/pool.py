@@ -15,6 +15,7 @@ from jconv.arguments import (
     choice,
     flag,
     is_sequence,
+    number,
     per_axis,
 )
 from jconv.gather import take_flat
