@@ -76,7 +76,7 @@ def cross_entropy(logits: jax.Array, labels: np.ndarray) -> jax.Array:
     return losses.mean()
 
 
-def train(model: Network, x: jax.Array, goal: float, steps: int = 400) -> list[float]:
+def train(model: Network, x: jax.Array, goal: float, steps: int = 1000) -> list[float]:
     """The losses of steps on one batch, until the goal."""
     graph, state = nnx.split((model, nnx.Optimizer(model, optax.adam(3e-3), wrt=nnx.Param)))
     labels = labels_for(nnx.eval_shape(lambda model: model(x), model).shape)
