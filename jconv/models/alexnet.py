@@ -6,15 +6,15 @@ numbers, and no flattening.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 from flax import nnx
 
 from jconv.arguments import integer, number
-from jconv.models.blocks import ConvNorm
-from jconv.models.layers import Conv, uniform
+from jconv.models.blocks import ConvNorm, torch_conv
+from jconv.models.layers import Conv
 from jconv.models.network import Config, Names, Network
 from jconv.models.zoo import builder
 from jconv.ops.adaptive import adaptive_avg_pool
@@ -63,14 +63,14 @@ class AlexNet(Network):
         self.config = config
         channels = config.in_channels
         for i, (window, stride, padding, out, _) in enumerate(CONVOLUTIONS, 1):
-            options = {"stride": stride, "padding": padding, "norm": "none"}
-            layer = _conv(config, rngs, channels, out, window, layer=ConvNorm, **options)
+            options: dict[str, Any] = {"stride": stride, "padding": padding, "norm": "none"}
+            layer = torch_conv(ConvNorm, config, rngs, channels, out, window, **options)
             setattr(self, f"conv{i}", layer)
             channels = out
-        self.fc6 = _conv(config, rngs, channels, config.hidden, 6)
-        self.fc7 = _conv(config, rngs, config.hidden, config.hidden, 1)
+        self.fc6 = torch_conv(Conv, config, rngs, channels, config.hidden, 6)
+        self.fc7 = torch_conv(Conv, config, rngs, config.hidden, config.hidden, 1)
         classes = config.num_classes
-        self.fc8 = _conv(config, rngs, config.hidden, classes, 1) if classes else None
+        self.fc8 = torch_conv(Conv, config, rngs, config.hidden, classes, 1) if classes else None
         self.drop6 = nnx.Dropout(config.dropout, rngs=rngs)
         self.drop7 = nnx.Dropout(config.dropout, rngs=rngs)
 
@@ -92,20 +92,6 @@ class AlexNet(Network):
     @property
     def layouts(self) -> Mapping[str, Names]:
         return {"torchvision": TORCHVISION}
-
-
-def _conv(
-    config: AlexNetConfig,
-    rngs: nnx.Rngs,
-    *args: Any,
-    layer: Callable[..., Any] = Conv,
-    **options: Any,
-) -> Any:
-    """A `Conv` or `ConvNorm` as PyTorch initialises it."""
-    channels, _, window = args
-    init = uniform(channels * window**2)
-    options |= {"n": 2, "kernel_init": init, "bias_init": init, **config.dtypes}
-    return layer(*args, rngs=rngs, **options)
 
 
 TORCHVISION: Names = (

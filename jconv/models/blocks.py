@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jconv.arguments import Padding, PerAxis, per_axis
-from jconv.models.layers import Conv
+from jconv.models.layers import Conv, uniform
+from jconv.models.network import Config
 from jconv.models.norms import Norm, norm_layer
 
 # He's initialisation by the outputs of a kernel keeps the variance of gradients; what torchvision's
@@ -105,3 +106,27 @@ class ConvNorm(nnx.Module):
 def crop(x: jax.Array, start: int, size: tuple[int, ...]) -> jax.Array:
     """`size` positions of each spatial axis of `x`, from `start`."""
     return x[(..., *(slice(start, start + length) for length in size), slice(None))]
+
+
+def torch_conv(
+    layer: Callable[..., Any],
+    config: Config,
+    rngs: nnx.Rngs,
+    channels: int,
+    out: int,
+    window: int,
+    **options: Any,
+) -> Any:
+    """A `Conv` or `ConvNorm` as PyTorch initialises it."""
+    init = uniform(channels * window**2)
+    return layer(
+        channels,
+        out,
+        window,
+        n=2,
+        kernel_init=init,
+        bias_init=init,
+        rngs=rngs,
+        **config.dtypes,
+        **options,
+    )

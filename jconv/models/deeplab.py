@@ -11,14 +11,13 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jconv.models.blocks import ConvNorm
+from jconv.models.blocks import ConvNorm, torch_conv
 from jconv.models.layers import Conv
 from jconv.models.network import Names
 from jconv.models.segmentation import (
     TORCHVISION as SEGMENTATION,
     Segmentation,
     SegmentationConfig,
-    torch_conv,
 )
 from jconv.models.zoo import builder
 

@@ -13,8 +13,8 @@ import jax
 from flax import nnx
 
 from jconv.arguments import flag, integer, number
-from jconv.models.blocks import ConvNorm
-from jconv.models.layers import Conv, uniform
+from jconv.models.blocks import ConvNorm, torch_conv
+from jconv.models.layers import Conv
 from jconv.models.network import Config, Names, Network
 from jconv.models.norms import Norm
 from jconv.models.resnet import TORCHVISION as RESNET, ResNet, ResNetConfig
@@ -48,30 +48,6 @@ class SegmentationConfig(Config):
         if len(self.depths) != 4:
             raise ValueError(f"`depths` must be those of 4 stages, got {self.depths}")
         number("dropout", self.dropout, 0, 1)
-
-
-def torch_conv(
-    layer: Callable[..., Any],
-    config: SegmentationConfig,
-    rngs: nnx.Rngs,
-    channels: int,
-    out: int,
-    window: int,
-    **options: Any,
-) -> Any:
-    """A `Conv` or `ConvNorm` as PyTorch initialises it."""
-    init = uniform(channels * window**2)
-    return layer(
-        channels,
-        out,
-        window,
-        n=2,
-        kernel_init=init,
-        bias_init=init,
-        rngs=rngs,
-        **config.dtypes,
-        **options,
-    )
 
 
 class FCNHead(nnx.Module):
