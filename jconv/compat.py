@@ -6,7 +6,9 @@ What would break it:
   `shard_map`;
 - `ShapedArray.update` losing `sharding=`: results would lose the mesh axes that they lie on;
 - `module_context.lowering_parameters.for_export` renamed: `jax.export` outside `portable()` would
-  no longer be recognised.
+  no longer be recognised;
+- `module_context.axis_context` losing `num_devices` or `manual_axes`: one device and many would no
+  longer be told apart, and operations that the partitioner cannot split would gather the batch.
 """
 
 from collections.abc import Sequence
@@ -57,6 +59,17 @@ def shard_alike(x: jax.Array, aval: Any) -> jax.Array:
 def is_export(ctx: mlir.LoweringRuleContext) -> bool:
     """Whether the module being lowered is for `jax.export`."""
     return bool(ctx.module_context.lowering_parameters.for_export)
+
+
+def is_partitioned(ctx: mlir.LoweringRuleContext) -> bool:
+    """Whether XLA's partitioner will split the module being lowered over several devices: not for
+    one device, and not where `shard_map` has split it already."""
+    axes = ctx.module_context.axis_context
+    manual = getattr(axes, "manual_axes", frozenset())
+    mesh = getattr(axes, "mesh", None)
+    if mesh is not None and manual:
+        return manual != frozenset(mesh.axis_names)
+    return getattr(axes, "num_devices", 1) != 1
 
 
 def lower(ctx: mlir.LoweringRuleContext, fun: Any, *operands: Any) -> Any:

@@ -29,6 +29,7 @@ from jconv.operands import (
     to_canonical,
 )
 from jconv.primitives import pool as primitives
+from jconv.select import default_algorithm
 from jconv.windows import pool_windows, split_shape
 
 
@@ -317,12 +318,16 @@ def _compute(
     def back(y: jax.Array) -> jax.Array:
         return from_canonical(y, batch, data_format)
 
+    algorithm = default_algorithm()
     if reduction in ("max", "min"):
-        return back(primitives.pool_max(canonical, windows, smallest=reduction == "min"))
+        smallest = reduction == "min"
+        return back(primitives.pool_max(canonical, windows, algorithm=algorithm, smallest=smallest))
     if reduction in ("argmax", "argmin"):
-        index = primitives.pool_argmax(canonical, windows, smallest=reduction == "argmin")
+        index = primitives.pool_argmax(
+            canonical, windows, algorithm=algorithm, smallest=reduction == "argmin"
+        )
         return back(take_flat(canonical, index)), back(index)
-    sums = primitives.pool_sum(canonical.astype(accumulator(x.dtype)), windows)
+    sums = primitives.pool_sum(canonical.astype(accumulator(x.dtype)), windows, algorithm=algorithm)
     if reduction == "sum":
         return back(sums.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.inexact) else sums)
     if not isinstance(divisor, tuple):

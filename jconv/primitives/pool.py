@@ -21,7 +21,6 @@ from jax.interpreters import ad, batching
 from jconv import compat
 from jconv.geometry import Windows
 from jconv.primitives import rules
-from jconv.select import default_algorithm
 
 
 def _define(form: str, shape: str, dtype: Any = None) -> compat.Primitive:
@@ -73,20 +72,20 @@ for _p, _transpose in ((pool_pick_p, pool_place_p), (pool_place_p, pool_pick_p))
     ]
 
 
-def pool_sum(x: jax.Array, windows: Windows) -> jax.Array:
+def pool_sum(x: jax.Array, windows: Windows, *, algorithm: str) -> jax.Array:
     """The sum over each window, in the dtype of x: (batch, *out, channels)."""
-    return rules.bind(pool_sum_p, x, geometry=windows, algorithm=default_algorithm())
+    return rules.bind(pool_sum_p, x, geometry=windows, algorithm=algorithm)
 
 
-def pool_max(x: jax.Array, windows: Windows, *, smallest: bool = False) -> jax.Array:
+def pool_max(
+    x: jax.Array, windows: Windows, *, algorithm: str, smallest: bool = False
+) -> jax.Array:
     """The largest (or smallest) element of each window: (batch, *out, channels)."""
-    return rules.bind(
-        pool_max_p, x, geometry=windows, algorithm=default_algorithm(), smallest=smallest
-    )
+    return rules.bind(pool_max_p, x, geometry=windows, algorithm=algorithm, smallest=smallest)
 
 
-def pool_argmax(x: jax.Array, windows: Windows, *, smallest: bool = False) -> jax.Array:
+def pool_argmax(
+    x: jax.Array, windows: Windows, *, algorithm: str, smallest: bool = False
+) -> jax.Array:
     """Where that element lies, the first of equals: int32, flat over the spatial axes of x."""
-    return rules.bind(
-        pool_argmax_p, x, geometry=windows, algorithm=default_algorithm(), smallest=smallest
-    )
+    return rules.bind(pool_argmax_p, x, geometry=windows, algorithm=algorithm, smallest=smallest)

@@ -1,26 +1,20 @@
-"""What all primitives share: how one is defined, run and lowered, and how a mapped axis folds."""
+"""What all primitives share: how one is defined and run, and how a mapped axis folds."""
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.interpreters import mlir
 
-from jconv import compat, select
-from jconv.geometry import Windows
+from jconv import compat
 
 # The form that each primitive computes.
 FORMS: dict[compat.Primitive, str] = {}
 
-# What `select` calls the platforms that JAX lowers for.
-PLATFORMS = {"cpu": "cpu", "cuda": "gpu", "rocm": "gpu", "tpu": "tpu"}
-
 
 def define(form: str, abstract_eval: Callable[..., Any]) -> compat.Primitive:
-    """A primitive for one form, computed by the algorithm that `select` chooses when lowering.
+    """A primitive for one form, lowered by `jconv.lowering`.
 
     Its parameters are `geometry`, `algorithm` (a preference) and what the form's functions in
     `jconv.algorithms` take by keyword.
@@ -29,9 +23,6 @@ def define(form: str, abstract_eval: Callable[..., Any]) -> compat.Primitive:
     FORMS[primitive] = form
     primitive.def_impl(partial(_run, primitive))
     primitive.def_abstract_eval(abstract_eval)
-    for platform, kind in PLATFORMS.items():
-        mlir.register_lowering(primitive, partial(_lower, form, kind), platform=platform)
-    mlir.register_lowering(primitive, partial(_lower, form, "other"))
     return primitive
 
 
@@ -48,32 +39,6 @@ def _compiled(
     primitive: compat.Primitive, params: tuple[tuple[str, Any], ...], *operands: jax.Array
 ) -> jax.Array:
     return primitive.bind(*operands, **dict(params))
-
-
-def _lower(
-    form: str, platform: str, ctx: Any, *operands: Any, geometry: Any, algorithm: str, **params: Any
-) -> Any:
-    (result,) = ctx.avals_out
-    dtypes = (*(aval.dtype for aval in ctx.avals_in), result.dtype)
-    only_portable = select.is_portable() or compat.is_export(ctx)
-
-    def compute(geometry: Windows, *arrays: jax.Array) -> jax.Array:
-        name = select.choose(form, geometry, dtypes, platform, only_portable, algorithm).algorithm
-        return getattr(select.load(name), form)(*arrays, geometry, **params)
-
-    def compute_one(arrays: Sequence[jax.Array]) -> jax.Array:
-        one = dataclasses.replace(geometry, stack=1)
-        return compute(one, *(array[None] for array in arrays)).squeeze(0)
-
-    def fun(*arrays: jax.Array) -> jax.Array:
-        if any(0 in each.shape for each in (result, *arrays)):
-            return jnp.zeros(result.shape, result.dtype)  # an empty sum, or nothing at all
-        if platform == "cpu" and getattr(geometry, "stack", 1) > 1:
-            # A stack as so many groups is what XLA:CPU is slowest at, so there it is a loop.
-            return jax.lax.map(compute_one, arrays)
-        return compute(geometry, *arrays)
-
-    return compat.lower(ctx, fun, *operands)
 
 
 def fold(array: jax.Array, axis: int, groups: int = 1) -> jax.Array:
