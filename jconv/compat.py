@@ -65,7 +65,7 @@ def is_partitioned(ctx: mlir.LoweringRuleContext) -> bool:
     """Whether XLA's partitioner will split the module being lowered over several devices: not for
     one device, and not where `shard_map` has split it already."""
     axes = ctx.module_context.axis_context
-    manual = getattr(axes, "manual_axes", frozenset())
+    manual: frozenset[str] = getattr(axes, "manual_axes", frozenset())
     mesh = getattr(axes, "mesh", None)
     if mesh is not None and manual:
         return manual != frozenset(mesh.axis_names)

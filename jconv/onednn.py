@@ -14,6 +14,7 @@ they are used only where
 
 import dataclasses
 import functools
+import importlib.metadata
 import json
 import math
 import os
@@ -26,7 +27,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jaxlib
 import numpy as np
 
 from jconv import cache
@@ -110,7 +110,7 @@ def _call(
         custom_call_api_version=1,
         legacy_backend_config=backend_config,
     )
-    return call(a, b)  # type: ignore[no-any-return]
+    return call(a, b)
 
 
 def _words(numbers: Any) -> list[str]:
@@ -153,7 +153,7 @@ def _proven() -> frozenset[str]:
         return frozenset()  # jaxlib's other wheels have no oneDNN
     # JAX warns of each program that its compilation cache cannot keep; the user cannot help it.
     warnings.filterwarnings("ignore", "Error writing persistent .*MemoryError: std::bad_alloc")
-    key = f"{jaxlib.__version__} {_processor()}"
+    key = f"{importlib.metadata.version('jaxlib')} {_processor()}"
     known = cache.read("onednn").get(key)
     if isinstance(known, list):
         return frozenset(known).intersection(DTYPES)
