@@ -119,6 +119,46 @@ class Geometry(Windows):
         return (self.stack, self.batch, *self.out, self.out_channels)
 
     @property
+    def mirrored(self) -> "Geometry":
+        """The convolution of y under the mirrored window that is the input gradient."""
+        return dataclasses.replace(
+            self,
+            size=self.out,
+            stride=self.base_dilation,
+            base_dilation=self.stride,
+            padding=self.transposed_padding,
+            in_channels=self.out_channels,
+            out_channels=self.in_channels,
+        )
+
+    @property
+    def exchanged(self) -> "Geometry":
+        """The convolution that is the kernel gradient: y is the window, whose taps lie `stride`
+        apart and move by `dilation`; x's channels are the batch, the batch is summed over."""
+        padding = tuple(
+            (low, dilated(window, dilation) - 1 + dilated(out, stride) - dilated(size, base) - low)
+            for size, base, (low, _), window, dilation, out, stride in zip(
+                self.size,
+                self.base_dilation,
+                self.padding,
+                self.window,
+                self.dilation,
+                self.out,
+                self.stride,
+                strict=True,
+            )
+        )
+        return dataclasses.replace(
+            self,
+            window=self.out,
+            stride=self.dilation,
+            dilation=self.stride,
+            padding=padding,
+            batch=self.in_channels // self.groups,
+            in_channels=self.batch * self.groups,
+        )
+
+    @property
     def flops(self) -> int:
         """Two operations for each multiply-add of the definition, taps over padding included. The
         same for all three forms of the map."""

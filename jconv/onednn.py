@@ -129,6 +129,7 @@ def accepts_convolution(geometry: Geometry) -> bool:
         and geometry.stack == 1
         and all(base == 1 for base in geometry.base_dilation)
         and positive
+        and min(geometry.size) > 0
         and small
         and not (depthwise and dilated)
     )

@@ -108,6 +108,14 @@ def as_kernel(name: str, value: Any) -> jax.Array:
     return kernel
 
 
+def mirror(w: jax.Array, groups: int) -> jax.Array:
+    """(stack, *window, in / groups, out) as the kernel of the input gradient: its taps in reverse,
+    (stack, *window, out / groups, in)."""
+    *front, ins, outs = w.shape
+    w = jax.lax.rev(w, range(1, w.ndim - 2)).reshape(*front, ins, groups, outs // groups)
+    return jnp.moveaxis(w, -1, -3).swapaxes(-1, -2).reshape(*front, outs // groups, groups * ins)
+
+
 def as_bias(bias: Any, channels: int, spatial: tuple[int, ...] = ()) -> jax.Array | None:
     if bias is None:
         return None

@@ -17,7 +17,8 @@ import numpy as np
 from jax import lax
 
 from jconv import onednn
-from jconv.geometry import Geometry, Windows, dilated
+from jconv.geometry import Geometry, Windows
+from jconv.operands import mirror
 
 PORTABLE = False
 
@@ -26,9 +27,9 @@ def supports(form: str, geometry: Windows, dtypes: tuple[Any, ...], platform: st
     if platform != "cpu" or not isinstance(geometry, Geometry) or len(set(dtypes)) != 1:
         return False
     if form == "input_gradient":
-        geometry = _mirrored(geometry)
+        geometry = geometry.mirrored
     if form == "kernel_gradient":
-        geometry = _exchanged(geometry)
+        geometry = geometry.exchanged
     return onednn.accepts_convolution(_cropped(geometry)) and onednn.available(dtypes[0])
 
 
@@ -47,12 +48,9 @@ def input_gradient(
     y: jax.Array, w: jax.Array, geometry: Geometry, *, precision: Any, out_dtype: Any
 ) -> jax.Array:
     """x = Cᵀ(y, w)."""
-    mirrored = _mirrored(geometry)
-    # (*window, in / groups, groups * out / groups) -> (*window, out / groups, groups * in / groups)
-    w = lax.rev(w[0], range(geometry.n))
-    w = w.reshape(*w.shape[:-1], geometry.groups, w.shape[-1] // geometry.groups)
-    w = jnp.moveaxis(w, -1, -3).swapaxes(-1, -2).reshape(mirrored.w_shape[1:])
-    return _convolve(y[0], w, mirrored)[None]
+    return forward(
+        y, mirror(w, geometry.groups), geometry.mirrored, precision=precision, out_dtype=out_dtype
+    )
 
 
 def kernel_gradient(
@@ -61,50 +59,11 @@ def kernel_gradient(
     """w = Cᵂ(x, y)."""
     # Groups are the outer part of the channels: (batch, ..., groups, ins) -> (ins, ..., groups,
     # batch), and (batch, ..., outs) -> (..., batch, outs).
-    exchanged = _exchanged(geometry)
+    exchanged = geometry.exchanged
     x = x.reshape(*x.shape[1:-1], geometry.groups, -1)
     x = x.swapaxes(0, -1).reshape(exchanged.x_shape[1:])
     w = _convolve(x, jnp.moveaxis(y[0], 0, -2), exchanged)
     return jnp.moveaxis(w, 0, -2)[None]
-
-
-def _mirrored(geometry: Geometry) -> Geometry:
-    """The convolution of y that is the input gradient."""
-    return dataclasses.replace(
-        geometry,
-        size=geometry.out,
-        stride=geometry.base_dilation,
-        base_dilation=geometry.stride,
-        padding=geometry.transposed_padding,
-        in_channels=geometry.out_channels,
-        out_channels=geometry.in_channels,
-    )
-
-
-def _exchanged(geometry: Geometry) -> Geometry:
-    """The convolution of x that is the kernel gradient: the taps move over the places of y."""
-    pads = tuple(
-        (low, dilated(window, dilation) - 1 + dilated(out, stride) - dilated(size, base) - low)
-        for size, base, (low, _), window, dilation, out, stride in zip(
-            geometry.size,
-            geometry.base_dilation,
-            geometry.padding,
-            geometry.window,
-            geometry.dilation,
-            geometry.out,
-            geometry.stride,
-            strict=True,
-        )
-    )
-    return dataclasses.replace(
-        geometry,
-        window=geometry.out,
-        stride=geometry.dilation,
-        dilation=geometry.stride,
-        padding=pads,
-        batch=geometry.in_channels // geometry.groups,
-        in_channels=geometry.batch * geometry.groups,
-    )
 
 
 def _cropped(geometry: Geometry) -> Geometry:

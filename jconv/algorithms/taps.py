@@ -8,7 +8,6 @@ XLA computes grouped convolutions by single elements on CPUs, and gathers the wh
 batch is sharded; products are batched over the groups, and devices compute their parts apart.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +18,7 @@ import numpy as np
 from jax import lax
 
 from jconv.geometry import Geometry, Windows, dilated
-from jconv.operands import accumulator
+from jconv.operands import accumulator, mirror
 
 PORTABLE = True
 
@@ -69,20 +68,8 @@ def input_gradient(
     y: jax.Array, w: jax.Array, geometry: Geometry, *, precision: Any, out_dtype: Any
 ) -> jax.Array:
     """x = Cᵀ(y, w)."""
-    mirrored = dataclasses.replace(
-        geometry,
-        size=geometry.out,
-        stride=geometry.base_dilation,
-        base_dilation=geometry.stride,
-        padding=geometry.transposed_padding,
-        in_channels=geometry.out_channels,
-        out_channels=geometry.in_channels,
-    )
-    # (*window, in / groups, groups * out / groups) -> (*window, out / groups, groups * in / groups)
-    w = lax.rev(w, range(1, geometry.n + 1))
-    w = w.reshape(*w.shape[:-1], geometry.groups, w.shape[-1] // geometry.groups)
-    w = jnp.moveaxis(w, -1, -3).swapaxes(-1, -2).reshape(mirrored.w_shape)
-    return forward(y, w, mirrored, precision=precision, out_dtype=out_dtype)
+    w = mirror(w, geometry.groups)
+    return forward(y, w, geometry.mirrored, precision=precision, out_dtype=out_dtype)
 
 
 def kernel_gradient(

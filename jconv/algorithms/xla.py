@@ -12,8 +12,8 @@ import numpy as np
 from jax import lax
 
 from jconv.gather import put_flat, take_flat
-from jconv.geometry import Geometry, Windows, dilated
-from jconv.operands import accumulator
+from jconv.geometry import Geometry, Windows
+from jconv.operands import accumulator, mirror
 
 PORTABLE = True
 
@@ -51,21 +51,15 @@ def input_gradient(
     y: jax.Array, w: jax.Array, geometry: Geometry, *, precision: Any, out_dtype: Any
 ) -> jax.Array:
     """x = Cᵀ(y, w): y spread by the stride, under the mirrored window."""
-    n, groups = geometry.n, geometry.stack * geometry.groups
-    w = _merge_stack(lax.rev(w, range(1, n + 1)))
-    # (*window, in / groups, groups * out / groups) -> (*window, out / groups, groups * in / groups)
-    *window, per_group, out_channels = w.shape
-    w = w.reshape(*window, per_group, groups, out_channels // groups)
-    w = jnp.moveaxis(w, -1, n).swapaxes(-1, -2).reshape(*window, out_channels // groups, -1)
     x = _conv(
         _merge_stack(y),
-        w,
+        _merge_stack(mirror(w, geometry.groups)),
         out_dtype,
         strides=geometry.base_dilation,
         padding=geometry.transposed_padding,
         lhs_dilation=geometry.stride,
         rhs_dilation=geometry.dilation,
-        feature_group_count=groups,
+        feature_group_count=geometry.stack * geometry.groups,
         precision=precision,
     )
     return _split_stack(x, geometry.stack)
@@ -76,26 +70,13 @@ def kernel_gradient(
 ) -> jax.Array:
     """w = Cᵂ(x, y): x under y as a window, whose taps lie `stride` apart and move by `dilation`;
     x's channels are the batch, the batch is what is summed over."""
-    padding = [
-        (low, dilated(window, dilation) - 1 + dilated(out, stride) - dilated(size, base) - low)
-        for size, base, (low, _), window, dilation, out, stride in zip(
-            geometry.size,
-            geometry.base_dilation,
-            geometry.padding,
-            geometry.window,
-            geometry.dilation,
-            geometry.out,
-            geometry.stride,
-            strict=True,
-        )
-    ]
     # Transposed here, not by dimension numbers: inside a loop XLA:CPU is far slower with those.
     w = _conv(
         _merge_stack(x).swapaxes(0, -1),
         jnp.moveaxis(_merge_stack(y), 0, -2),
         out_dtype,
         strides=geometry.dilation,
-        padding=padding,
+        padding=geometry.exchanged.padding,
         lhs_dilation=geometry.base_dilation,
         rhs_dilation=geometry.stride,
         batch_group_count=geometry.stack * geometry.groups,

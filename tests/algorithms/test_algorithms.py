@@ -9,7 +9,7 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from hypothesis import assume, given, strategies as st
+from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
 import jconv
 from jconv import select
@@ -21,23 +21,29 @@ from tests.tolerance import assert_close
 
 @st.composite
 def geometries(draw: st.DrawFn) -> Geometry:
-    """Any bilinear map, crops, base dilation and stacks included."""
+    """Any bilinear map, crops, base dilation and stacks included; or one of the kinds that special
+    algorithms are for."""
     n = draw(st.integers(1, 3))
+    kind = draw(st.sampled_from(["any", "pointwise", "patches", "window of 3", "depthwise"]))
 
     def axes(low: int, high: int) -> tuple[int, ...]:
         return tuple(draw(st.integers(low, high)) for _ in range(n))
 
     groups = draw(st.sampled_from([1, 1, 2, 3]))
+    ins, ones = 1 if kind == "depthwise" else draw(st.integers(1, 2)), (1,) * n
+    window = {"pointwise": ones, "window of 3": (3,) * n}.get(kind) or axes(1, 3)
+    stride = {"patches": window, "window of 3": ones}.get(kind) or axes(1, 3)
+    special = kind in ("pointwise", "patches", "window of 3")
     geometry = Geometry(
         size=axes(1, 5),
-        window=axes(1, 3),
-        stride=axes(1, 3),
+        window=window,
+        stride=stride,
         padding=tuple(zip(axes(-1, 3), axes(-1, 3), strict=True)),
-        dilation=axes(1, 2),
-        base_dilation=axes(1, 2),
+        dilation=ones if special else axes(1, 2),
+        base_dilation=ones if special or draw(st.booleans()) else axes(1, 2),
         stack=draw(st.sampled_from([1, 1, 2])),
         batch=draw(st.integers(1, 2)),
-        in_channels=groups * draw(st.integers(1, 2)),
+        in_channels=groups * ins,
         out_channels=groups * draw(st.integers(1, 2)),
         groups=groups,
     )
@@ -93,6 +99,7 @@ COMPUTED = [
 
 
 @pytest.mark.parametrize(("name", "form"), COMPUTED)
+@settings(suppress_health_check=list(HealthCheck))  # many support little
 @given(geometries())
 def test_every_form_equals_the_loops(name: str, form: str, geometry: Geometry) -> None:
     module, dtype = select.load(name), np.dtype(np.float32)

@@ -1,0 +1,113 @@
+"""One matrix product, where windows do not overlap: 1x1, patches, and a whole picture at once.
+
+    y[i] = (x[i * stride], ..., x[i * stride + window - 1]) W
+
+Where no element of x belongs to two windows, the patches are x itself in another shape: nothing is
+copied but what the stride skips, and both gradients are products as well.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jconv.geometry import Geometry, Windows
+from jconv.operands import accumulator
+
+PORTABLE = True
+
+
+def supports(form: str, geometry: Windows, dtypes: tuple[Any, ...], platform: str) -> bool:
+    return (
+        form in ("forward", "input_gradient", "kernel_gradient")
+        and isinstance(geometry, Geometry)
+        and all(base == 1 for base in geometry.base_dilation)
+        and all(
+            window == 1 or (dilation == 1 and (window <= stride or out == 1))
+            for window, dilation, stride, out in zip(
+                geometry.window, geometry.dilation, geometry.stride, geometry.out, strict=True
+            )
+        )
+    )
+
+
+def cost(form: str, geometry: Geometry, dtypes: tuple[Any, ...], platform: str) -> float:
+    return 0.6 if platform == "cpu" else 1.5
+
+
+def forward(
+    x: jax.Array, w: jax.Array, geometry: Geometry, *, precision: Any, out_dtype: Any
+) -> jax.Array:
+    """y = C(x, w)."""
+    y = _dot("sgpk,sgko->sgpo", _patches(x, geometry), _matrix(w, geometry), precision, out_dtype)
+    return jnp.moveaxis(y, 1, 2).reshape(geometry.y_shape)
+
+
+def input_gradient(
+    y: jax.Array, w: jax.Array, geometry: Geometry, *, precision: Any, out_dtype: Any
+) -> jax.Array:
+    """x = Cᵀ(y, w)."""
+    grouped = _grouped(y, geometry)
+    patches = _dot("sgpo,sgko->sgpk", grouped, _matrix(w, geometry), precision, out_dtype)
+    return jax.linear_transpose(
+        lambda x: _patches(x, geometry), jax.ShapeDtypeStruct(geometry.x_shape, out_dtype)
+    )(patches)[0]
+
+
+def kernel_gradient(
+    x: jax.Array, y: jax.Array, geometry: Geometry, *, precision: Any, out_dtype: Any
+) -> jax.Array:
+    """w = Cᵂ(x, y)."""
+    patches, grouped = _patches(x, geometry), _grouped(y, geometry)
+    w = _dot("sgpk,sgpo->skgo", patches, grouped, precision, out_dtype)
+    return w.reshape(geometry.w_shape)
+
+
+def _dot(equation: str, a: jax.Array, b: jax.Array, precision: Any, out_dtype: Any) -> jax.Array:
+    dtype = jnp.promote_types(a.dtype, b.dtype)
+    return jnp.einsum(
+        equation,
+        a.astype(dtype),
+        b.astype(dtype),
+        precision=precision,
+        preferred_element_type=accumulator(jnp.promote_types(dtype, out_dtype)),
+    ).astype(out_dtype)
+
+
+def _patches(x: jax.Array, geometry: Geometry) -> jax.Array:
+    """(stack, groups, batch * windows, taps * channels of a group)."""
+    n = geometry.n
+    steps = [
+        window if out == 1 else stride
+        for window, out, stride in zip(geometry.window, geometry.out, geometry.stride, strict=True)
+    ]
+    pads = [
+        (low, out * step - size - low, 0)
+        for (low, _), out, step, size in zip(
+            geometry.padding, geometry.out, steps, geometry.size, strict=True
+        )
+    ]
+    x = lax.pad(x, np.zeros((), x.dtype), [(0, 0, 0), (0, 0, 0), *pads, (0, 0, 0)])
+    split = [length for pair in zip(geometry.out, steps, strict=True) for length in pair]
+    x = x.reshape(*x.shape[:2], *split, geometry.groups, -1)
+    for axis, window in enumerate(geometry.window):
+        x = lax.slice_in_dim(x, 0, window, axis=3 + 2 * axis)
+    outs, taps = range(2, 2 * n + 2, 2), range(3, 2 * n + 2, 2)
+    x = x.transpose(0, 2 * n + 2, 1, *outs, *taps, 2 * n + 3)
+    stack, groups, batch = x.shape[:3]
+    rows = batch * int(np.prod(geometry.out))
+    return x.reshape(stack, groups, rows, -1)
+
+
+def _grouped(y: jax.Array, geometry: Geometry) -> jax.Array:
+    """(stack, batch, *out, channels) -> (stack, groups, batch * windows, channels of a group)."""
+    y = y.reshape(y.shape[0], int(np.prod(y.shape[1:-1])), geometry.groups, -1)
+    return jnp.moveaxis(y, 2, 1)
+
+
+def _matrix(w: jax.Array, geometry: Geometry) -> jax.Array:
+    """(stack, *window, ins, out_channels) -> (stack, groups, taps * ins, outs)."""
+    w = w.reshape(w.shape[0], int(np.prod(w.shape[1:-1])), geometry.groups, -1)
+    return jnp.moveaxis(w, 2, 1)
