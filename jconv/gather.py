@@ -11,7 +11,47 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jconv.geometry import Windows
+from jconv.geometry import Windows, dilated
+
+
+def reach(x: jax.Array, windows: Windows) -> jax.Array:
+    """(..., *size, channels), spread, padded and cut to what the windows see: from the first tap
+    of the first window to the last tap of the last."""
+    pads = [
+        (low, dilated(out, stride) - 1 + extent - low - dilated(size, base), base - 1)
+        for (low, _), out, stride, extent, size, base in zip(
+            windows.padding,
+            windows.out,
+            windows.stride,
+            windows.extent,
+            windows.size,
+            windows.base_dilation,
+            strict=True,
+        )
+    ]
+    whole = [(0, 0, 0)] * (x.ndim - windows.n - 1)
+    return lax.pad(x, np.zeros((), x.dtype), [*whole, *pads, (0, 0, 0)])
+
+
+def taps(windows: Windows) -> np.ndarray:
+    """Where each tap lies in its window, in positions: (taps, n), int32."""
+    places = np.indices(windows.window).reshape(windows.n, -1).T
+    return (places * np.array(windows.dilation)).astype(np.int32)
+
+
+def see(reached: jax.Array, tap: Any, windows: Windows) -> jax.Array:
+    """What one tap of every window sees of what they `reach`: (..., *out, channels). `tap` is a
+    row of `taps`, which may be traced."""
+    leading = reached.ndim - windows.n - 1
+    spans = map(dilated, windows.out, windows.stride)
+    zero = np.zeros((), np.int32)
+    seen = lax.dynamic_slice(
+        reached,
+        [zero] * leading + [tap[axis] for axis in range(windows.n)] + [zero],
+        (*reached.shape[:leading], *spans, reached.shape[-1]),
+    )
+    strided = (slice(None, None, stride) for stride in windows.stride)
+    return seen[..., *strided, :]
 
 
 @partial(jax.jit, static_argnames="windows", inline=True)

@@ -2,13 +2,14 @@
 
     forward           as it is
     input_gradient    of stride 1: `forward` of y under the mirrored window
-    kernel_gradient   w = Cᵂ(x, y) as a convolution of x whose channels are the batch, with y as its
-                      kernel; where y is small, as one product for each tap
+    kernel_gradient   x's channels as a batch, under y as a kernel; or one product for each tap; or,
+                      depthwise, each example under its own y
 
 See `jconv.onednn` for what it may be given. Not portable: other platforms do not have it.
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -17,24 +18,31 @@ import numpy as np
 from jax import lax
 
 from jconv import onednn
-from jconv.geometry import Geometry, Windows
+from jconv.gather import reach, see, taps
+from jconv.geometry import Geometry, Windows, dilated
 from jconv.operands import mirror
 
 PORTABLE = False
 
 
 def supports(form: str, geometry: Windows, dtypes: tuple[Any, ...], platform: str) -> bool:
-    if platform != "cpu" or not isinstance(geometry, Geometry) or len(set(dtypes)) != 1:
+    if platform != "cpu" or not isinstance(geometry, Geometry) or geometry.stack > 1:
         return False
+    if len(set(dtypes)) > 1 or not onednn.available(dtypes[0]):
+        return False
+    if form == "forward":
+        return _accepts(geometry)
     if form == "input_gradient":
-        geometry = geometry.mirrored
-    if form == "kernel_gradient":
-        geometry = geometry.exchanged
-    return onednn.accepts_convolution(_cropped(geometry)) and onednn.available(dtypes[0])
+        return _accepts(geometry.mirrored)
+    return _way(geometry) != "exchange" or _accepts(geometry.exchanged)
 
 
 def cost(form: str, geometry: Geometry, dtypes: tuple[Any, ...], platform: str) -> float:
-    return 0.5
+    # A call and its threads take as long as XLA's own loops take for a few million operations.
+    overhead = 1.5e6 / geometry.flops
+    if form == "kernel_gradient" and geometry.groups > 1 and _way(geometry) == "exchange":
+        return 0.18 + overhead  # its products are as narrow as a group
+    return 0.1 + overhead
 
 
 def forward(
@@ -57,13 +65,80 @@ def kernel_gradient(
     x: jax.Array, y: jax.Array, geometry: Geometry, *, precision: Any, out_dtype: Any
 ) -> jax.Array:
     """w = Cᵂ(x, y)."""
+    ways = {"examples": _by_examples, "products": _by_products, "exchange": _by_exchange}
+    return ways[_way(geometry)](x[0], y[0], geometry)[None]
+
+
+def _way(geometry: Geometry) -> str:
+    """How the kernel gradient is computed best, as measured."""
+    if _by_example(geometry) is not None:
+        return "examples"
+    return "products" if geometry.groups == 1 and math.prod(geometry.window) == 1 else "exchange"
+
+
+def _by_exchange(x: jax.Array, y: jax.Array, geometry: Geometry) -> jax.Array:
+    """Batch and channels of x change places, y is the kernel: all taps at once."""
     # Groups are the outer part of the channels: (batch, ..., groups, ins) -> (ins, ..., groups,
     # batch), and (batch, ..., outs) -> (..., batch, outs).
     exchanged = geometry.exchanged
-    x = x.reshape(*x.shape[1:-1], geometry.groups, -1)
+    x = x.reshape(*x.shape[:-1], geometry.groups, -1)
     x = x.swapaxes(0, -1).reshape(exchanged.x_shape[1:])
-    w = _convolve(x, jnp.moveaxis(y[0], 0, -2), exchanged)
-    return jnp.moveaxis(w, 0, -2)[None]
+    return jnp.moveaxis(_convolve(x, jnp.moveaxis(y, 0, -2), exchanged), 0, -2)
+
+
+def _by_products(x: jax.Array, y: jax.Array, geometry: Geometry) -> jax.Array:
+    """One matrix product for each tap, one after the other."""
+    reached, rows = reach(x, geometry), y.reshape(-1, y.shape[-1])
+
+    def product(tap: jax.Array) -> jax.Array:
+        seen = see(reached, tap, geometry)
+        return onednn.matmul(seen.reshape(-1, x.shape[-1]), rows)
+
+    places = taps(geometry)
+    if len(places) == 1:
+        return product(places[0]).reshape(geometry.w_shape[1:])
+    return lax.map(product, jnp.asarray(places)).reshape(geometry.w_shape[1:])
+
+
+def _by_examples(x: jax.Array, y: jax.Array, geometry: Geometry) -> jax.Array:
+    """Depthwise: each example of x under its own y as a depthwise kernel, summed over the
+    examples."""
+    one = _by_example(geometry)
+    assert one is not None
+    y = lax.pad(
+        y,
+        np.zeros((), y.dtype),
+        [(0, 0, 0), *((0, 0, stride - 1) for stride in geometry.stride), (0, 0, 0)],
+    )
+
+    def slide(pair: tuple[jax.Array, jax.Array]) -> jax.Array:
+        example, kernel = pair
+        return _convolve(example[None], kernel[..., None, :], one)[0]
+
+    return lax.map(slide, (x, y)).sum(0)[..., None, :]
+
+
+def _by_example(geometry: Geometry) -> Geometry | None:
+    """The depthwise convolution of one example under a y spread by the stride; None where there
+    is none, or only a slow one."""
+    if not geometry.groups == geometry.in_channels == geometry.out_channels > 1:
+        return None
+    exchanged = geometry.exchanged
+    one = dataclasses.replace(
+        exchanged,
+        window=tuple(map(dilated, exchanged.window, exchanged.dilation)),
+        dilation=(1,) * geometry.n,
+        batch=1,
+        in_channels=geometry.groups,
+    )
+    # oneDNN unrolls the last axis of the kernel; and a stride of 3 is mostly zeros.
+    if one.window[-1] > 256 or max(geometry.stride) > 2:
+        return None
+    return one if _accepts(one) else None
+
+
+def _accepts(geometry: Geometry) -> bool:
+    return onednn.accepts_convolution(_cropped(geometry))
 
 
 def _cropped(geometry: Geometry) -> Geometry:

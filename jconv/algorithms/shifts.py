@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jconv.geometry import Geometry, Windows, dilated
+from jconv.gather import reach, see, taps
+from jconv.geometry import Geometry, Windows
 from jconv.operands import accumulator, mirror
 
 PORTABLE = True
@@ -40,7 +41,10 @@ def supports(form: str, geometry: Windows, dtypes: tuple[Any, ...], platform: st
 
 
 def cost(form: str, geometry: Geometry, dtypes: tuple[Any, ...], platform: str) -> float:
-    return 0.15 if platform == "cpu" else 2.0
+    if platform != "cpu":
+        return 2.0
+    spread = geometry.mirrored if form == "input_gradient" else geometry
+    return 0.35 if max(spread.base_dilation) > 1 else 0.15
 
 
 def forward(
@@ -93,23 +97,5 @@ def _over(weights: jax.Array, geometry: Geometry) -> jax.Array:
 def _seen(x: jax.Array, geometry: Geometry) -> Iterator[jax.Array]:
     """What each tap of every window sees, one tap after the other: (stack, batch, *out,
     channels)."""
-    spans = [dilated(out, by) for out, by in zip(geometry.out, geometry.stride, strict=True)]
-    pads = [
-        (low, span + extent - 1 - low - dilated(size, base), base - 1)
-        for (low, _), span, extent, size, base in zip(
-            geometry.padding,
-            spans,
-            geometry.extent,
-            geometry.size,
-            geometry.base_dilation,
-            strict=True,
-        )
-    ]
-    x = lax.pad(x, np.zeros((), x.dtype), [(0, 0, 0), (0, 0, 0), *pads, (0, 0, 0)])
-    for tap in np.ndindex(*geometry.window):
-        starts = [t * by for t, by in zip(tap, geometry.dilation, strict=True)]
-        places = (
-            slice(start, start + span, stride)
-            for start, span, stride in zip(starts, spans, geometry.stride, strict=True)
-        )
-        yield x[:, :, *places]
+    reached = reach(x, geometry)
+    return (see(reached, tap, geometry) for tap in taps(geometry))
