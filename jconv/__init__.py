@@ -18,6 +18,7 @@ What all functions share:
 """
 
 from jconv import lowering as lowering
+from jconv.accelerate import accelerate as accelerate
 from jconv.explain import explain as explain
 from jconv.ops.adaptive import (
     adaptive_avg_pool as adaptive_avg_pool,
@@ -52,3 +53,4 @@ from jconv.shapes import (
     conv_transpose_output_shape as conv_transpose_output_shape,
     pool_output_shape as pool_output_shape,
 )
+from jconv.tune import tune as tune

@@ -8,14 +8,18 @@ What would break it:
 - `module_context.lowering_parameters.for_export` renamed: `jax.export` outside `portable()` would
   no longer be recognised;
 - `module_context.axis_context` losing `num_devices` or `manual_axes`: one device and many would no
-  longer be told apart, and operations that the partitioner cannot split would gather the batch.
+  longer be told apart, and operations that the partitioner cannot split would gather the batch;
+- `JaxprEqn.ctx.manager`, `Jaxpr.replace` or the parameters of `convert_element_type` renamed, or
+  custom derivatives held by their operations as something else than a `WrappedFun`: `accelerate`
+  would raise where it meets them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-from jax.extend.core import Primitive as Primitive
+from jax.extend import linear_util
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Primitive as Primitive, Var, primitives
 from jax.interpreters import mlir
 from jax.sharding import NamedSharding, PartitionSpec
 
@@ -81,3 +85,63 @@ def lower(ctx: mlir.LoweringRuleContext, fun: Any, *operands: Any) -> Any:
     avals: Sequence[Any] = ctx.avals_in
     plain = [jax.core.ShapedArray(aval.shape, aval.dtype) for aval in avals]
     return mlir.lower_fun(fun, multiple_results=False)(ctx.replace(avals_in=plain), *operands)
+
+
+# --- Programs, as `accelerate` takes them apart --------------------------------------------------
+
+
+def equations(function: Callable[..., jax.Array], eqn: JaxprEqn) -> list[JaxprEqn] | None:
+    """The operations of `function`, to stand where `eqn` does; None if they cannot, as its result
+    would be of another type."""
+    avals: list[Any] = [var.aval for var in (*eqn.invars, *eqn.outvars)]
+    *operands, result = avals
+    # Inside `shard_map`, what is made of operands that vary alike between devices varies as they
+    # do; `function` is traced outside, where nothing varies.
+    nowhere = jax.core.ShapedArray((), result.dtype)
+    if any(varied(aval, result) != aval for aval in operands):
+        return None
+
+    def typed(*arrays: jax.Array) -> jax.Array:
+        y = shard_alike(function(*arrays), result)
+        weak = {"new_dtype": y.dtype, "weak_type": True, "sharding": None}
+        return primitives.convert_element_type_p.bind(y, **weak) if result.weak_type else y
+
+    with eqn.ctx.manager:
+        program = jax.make_jaxpr(typed)(*(varied(aval, nowhere) for aval in operands)).jaxpr
+    if varied(program.outvars[0].aval, result) != result or program.constvars:
+        return None
+
+    here = dict(zip(program.invars, eqn.invars, strict=True))
+    here[program.outvars[0]] = eqn.outvars[0]
+
+    def moved(var: Any) -> Any:
+        if isinstance(var, Literal):
+            return var
+        return here.setdefault(var, Var(varied(var.aval, result)))
+
+    return [
+        each.replace(
+            invars=list(map(moved, each.invars)),
+            outvars=list(map(moved, each.outvars)),
+            source_info=eqn.source_info,
+            ctx=eqn.ctx,
+        )
+        for each in program.eqns
+    ]
+
+
+def varied(aval: Any, like: Any) -> Any:
+    """`aval`, to differ between devices as the abstract value `like` does."""
+    return aval.update(manual_axis_type=like.manual_axis_type)
+
+
+def with_equations(program: Any, eqns: list[JaxprEqn]) -> Any:
+    """A `Jaxpr` or `ClosedJaxpr`, which are one from JAX 0.11 on, of other operations."""
+    inner = program.jaxpr if isinstance(program, ClosedJaxpr) else program
+    replaced = inner.replace(eqns=eqns)
+    return replaced if inner is program else program.replace(jaxpr=replaced)
+
+
+def wrapped(function: Callable[..., Any], like: Any) -> Any:
+    """`function` as a parameter of a custom derivative, in place of `like`."""
+    return linear_util.wrap_init(function, debug_info=like.debug_info)

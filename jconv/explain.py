@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-from jax.extend.core import Jaxpr, jaxprs_in_params
+from jax.extend.core import Jaxpr, JaxprEqn, jaxprs_in_params
 
 from jconv import select
 from jconv.geometry import Windows
@@ -76,28 +76,46 @@ def explain(
     >>> [(step.form, step.chosen.algorithm in jconv.algorithms()) for step in explanation.steps]
     [('forward', True)]
     """
+    platform = platform_of(platform)
+    steps = []
+    for eqn in operations(fun, *args, **kwargs):
+        weighed = (*as_weighed(eqn, platform), platform, select.is_portable())
+        steps.append(
+            Step(
+                *weighed[:3],
+                chosen=select.choose(*weighed, eqn.params["algorithm"]),
+                candidates=tuple(select.candidates(*weighed)),
+            )
+        )
+    return Explanation(platform, tuple(steps))
+
+
+def platform_of(platform: str | None) -> str:
+    """`platform` if it is one that `explain` knows; None is where JAX runs by default."""
     platforms = ("cpu", "gpu", "tpu")
     platform = jax.default_backend() if platform is None else platform
     if platform not in platforms:
         raise ValueError(f"`platform` must be one of {platforms}, got {platform!r}")
-    closed = jax.make_jaxpr(lambda *arrays: fun(*arrays, **kwargs))(*args)
-    return Explanation(platform, tuple(_steps(closed.jaxpr, platform)))
+    return platform
 
 
-def _steps(jaxpr: Jaxpr, platform: str) -> Iterator[Step]:
+def operations(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Iterator[JaxprEqn]:
+    """Every operation of jconv's primitives in `fun(*args, **kwargs)`; one inside a loop once."""
+    return _within(jax.make_jaxpr(lambda *arrays: fun(*arrays, **kwargs))(*args).jaxpr)
+
+
+def _within(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
     for eqn in jaxpr.eqns:
         if eqn.primitive in FORMS:
-            weighed = (
-                FORMS[eqn.primitive],
-                eqn.params["geometry"],
-                tuple(getattr(var.aval, "dtype", None) for var in (*eqn.invars, *eqn.outvars)),
-            )
-            yield Step(
-                *weighed,
-                chosen=select.choose(
-                    *weighed, platform, select.is_portable(), eqn.params["algorithm"]
-                ),
-                candidates=tuple(select.candidates(*weighed, platform, select.is_portable())),
-            )
+            yield eqn
         for inner in jaxprs_in_params(eqn.params):
-            yield from _steps(inner, platform)
+            yield from _within(inner)
+
+
+def as_weighed(eqn: JaxprEqn, platform: str) -> tuple[str, Windows, tuple[Any, ...]]:
+    """Form, geometry and dtypes of an operation, as `select` is asked about them."""
+    geometry = eqn.params["geometry"]
+    if platform == "cpu" and getattr(geometry, "stack", 1) > 1:
+        geometry = dataclasses.replace(geometry, stack=1)  # `lowering` makes a loop of the stack
+    dtypes = tuple(getattr(var.aval, "dtype", None) for var in (*eqn.invars, *eqn.outvars))
+    return FORMS[eqn.primitive], geometry, dtypes

@@ -154,7 +154,7 @@ def _proven() -> frozenset[str]:
         return frozenset()  # jaxlib's other wheels have no oneDNN
     # JAX warns of each program that its compilation cache cannot keep; the user cannot help it.
     warnings.filterwarnings("ignore", "Error writing persistent .*MemoryError: std::bad_alloc")
-    key = f"{importlib.metadata.version('jaxlib')} {_processor()}"
+    key = f"{importlib.metadata.version('jaxlib')} {processor()}"
     known = cache.read("onednn").get(key)
     if isinstance(known, list):
         return frozenset(known).intersection(DTYPES)
@@ -170,7 +170,7 @@ def _proven() -> frozenset[str]:
     return proven
 
 
-def _processor() -> str:
+def processor() -> str:
     """What tells machines apart that share a home directory: the processor's model and features."""
     try:
         with open("/proc/cpuinfo") as lines:

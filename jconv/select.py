@@ -7,6 +7,8 @@ The forms: of a convolution `forward`, `input_gradient`, `kernel_gradient`; of a
     PORTABLE                                      whether it emits only public XLA operations
     supports(form, geometry, dtypes, platform)    the truth: it is right wherever it says so
     cost(form, geometry, dtypes, platform)        a belief: time in units of `xla`'s
+
+Where times were measured (`jconv.measured`), they replace beliefs.
 """
 
 import functools
@@ -18,16 +20,19 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jconv import measured
 from jconv.algorithms import __path__ as _folder
 from jconv.geometry import Windows
 
 LAST_RESORT = "xla"
+BELIEVED = "the cheapest that is supported"  # the reason for what nobody measured
 
 _portable = jax.make_user_context(default_value=None)
 
 
 class Candidate(NamedTuple):
-    """An algorithm, weighed: its cost in units of `xla`'s, None where it cannot be used."""
+    """An algorithm, weighed: its cost in units of `xla`'s, None where it cannot be used, and how
+    that is known."""
 
     algorithm: str
     cost: float | None
@@ -96,10 +101,28 @@ def candidates(
             weighed.append(Candidate(name, None, "does not support this geometry, dtype, platform"))
         else:
             cost = module.cost(form, geometry, dtypes, platform)
-            weighed.append(Candidate(name, cost, "supported"))
+            weighed.append(Candidate(name, cost, BELIEVED))
+    weighed = _with_times(weighed, measured.key(form, geometry, dtypes), platform)
     return sorted(
         weighed, key=lambda each: (each.cost is None, each.cost, each.algorithm == LAST_RESORT)
     )
+
+
+def _with_times(weighed: list[Candidate], key: str, platform: str) -> list[Candidate]:
+    """With costs as they were measured, by the first table that knows a usable algorithm."""
+    usable = {each.algorithm for each in weighed if each.cost is not None}
+    for table in measured.tables(platform):
+        times = table.times(key)
+        known = usable.intersection(times)
+        if known:
+            unit = times.get(LAST_RESORT, max(times.values()))
+            return [
+                each._replace(cost=times[each.algorithm] / unit, reason=table.reason)
+                if each.algorithm in known
+                else each
+                for each in weighed
+            ]
+    return weighed
 
 
 def choose(
@@ -115,7 +138,7 @@ def choose(
     for each in weighed:
         if each.algorithm == preferred and each.cost is not None:
             return each._replace(reason="asked for")
-    return weighed[0]._replace(reason="the cheapest that is supported")
+    return weighed[0]
 
 
 def require(algorithm: str, form: str, geometry: Windows, dtypes: tuple[Any, ...]) -> str:

@@ -12,9 +12,13 @@ from hypothesis import HealthCheck, settings
 jax.config.update("jax_num_cpu_devices", 8)  # has an effect only before jax first computes
 
 # Workers, and later runs, share what each compiles: thousands of small programs.
-jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".jax_cache"))
+CACHE = Path(__file__).parents[1] / ".jax_cache"
+jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+# What jconv knows of this machine is not the user's: one proof of oneDNN, and nothing tuned.
+os.environ["JCONV_CACHE_DIR"] = str(CACHE / "jconv")
 
 # No deadline: the first call of every new shape compiles. For the same reason generation is slow.
 settings.register_profile(

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 import jconv
+from jconv import onednn
 from tests.strategies import normal
 from tests.tolerance import assert_close
 
@@ -55,18 +58,31 @@ def test_groups_are_computed_in_products_on_cpus():
         assert chosen(jconv.conv, X, GROUPED, groups=2) == [("forward", "taps")]
 
 
+# What each algorithm is for, where it is not for everything.
+SPECIAL: dict[str, Callable[..., jax.Array]] = {
+    "phases": lambda x, **options: jconv.conv_transpose(x, normal(3, 3, 6, 4), stride=2, **options),
+    "product": lambda x, **options: jconv.conv(x, normal(2, 2, 4, 6), stride=2, **options),
+    "shifts": lambda x, **options: jconv.depthwise_conv(x, normal(3, 3, 4, 1), **options),
+}
+
+
 @pytest.mark.parametrize("algorithm", jconv.algorithms())
 def test_a_named_algorithm_runs_and_so_do_its_derivatives(algorithm: str):
-    named = jax.value_and_grad(lambda x, k: loss(x, k, algorithm=algorithm, groups=2), (0, 1))
-    plain = jax.value_and_grad(lambda x, k: loss(x, k, groups=2), (0, 1))
-    value, gradients = jax.jit(named)(X, GROUPED)
-    expected, expected_gradients = jax.jit(plain)(X, GROUPED)
-    np.testing.assert_allclose(value, expected, rtol=1e-5)
-    for ours, theirs in zip(gradients, expected_gradients, strict=True):
-        assert_close(ours, np.asarray(theirs), terms=10_000)
-    assert all(
-        name == algorithm for form, name in chosen(named, X, GROUPED) if not form.startswith("pool")
+    dtypes = (np.dtype(np.float32),) * 3
+    if algorithm == "onednn" and not onednn.available(dtypes[0]):
+        pytest.skip("jaxlib has no oneDNN on this platform")
+    plain = SPECIAL.get(algorithm, partial(jconv.conv, kernel=KERNEL))
+    named = partial(plain, algorithm=algorithm)
+    for step in jconv.explain(jax.grad(lambda x: named(x).sum()), X).steps:
+        able = algorithm in [each.algorithm for each in step.candidates if each.cost is not None]
+        assert (step.chosen.algorithm == algorithm) == able
+    assert chosen(named, X)[0][1] == algorithm
+    ours, theirs = (
+        jax.jit(jax.value_and_grad(lambda x, function=function: jnp.sum(function(x) ** 2)))(X)
+        for function in (named, plain)
     )
+    for one, other in zip(ours, theirs, strict=True):
+        assert_close(one, np.asarray(other), terms=10_000)
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -5,36 +5,34 @@
 
 Expected: two minutes on 2 cores. Result: networks.md beside this file, written by `--out`.
 
-Both compute in one process, in turn, so that what disturbs the machine disturbs both; each time is
-the median of the rounds, compilation and a warm-up apart. jconv computes channels last; PyTorch
-both ways, of which the faster counts.
+They take turns, as in all benchmarks here. jconv computes channels last; PyTorch both ways, of
+which the faster counts.
 """
 
-import argparse
-import json
-import platform
-import statistics
+import math
 import sys
 import time
 import types
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any, NamedTuple
 
+import contest
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
+from contest import DEVICE, Contender, Ratio, Result
 from flax import nnx
 
 from jconv.models import from_torchvision, network
 
-jax.config.update("jax_platforms", "cpu")  # where this PyTorch computes
-
 # torchvision's compiled operators need the PyTorch that they were built with; its networks do not.
 sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("stub"))
 import torchvision  # noqa: E402
+
+RATIO = Ratio("jconv / PyTorch", "jconv", ("channels first", "channels last"))
 
 
 class Case(NamedTuple):
@@ -70,12 +68,12 @@ def theirs(case: Case, memory_format: str) -> tuple[Any, Callable[[], Any]]:
         models = models.video
     options = {"weights_backbone": None, "aux_loss": False} if case.name.startswith("fcn") else {}
     torch.manual_seed(0)
-    model = getattr(models, case.name)(weights=None, **options).train(case.training)
-    x = torch.randn(case.shape[0], case.shape[-1], *case.shape[1:-1])
+    model = getattr(models, case.name)(weights=None, **options).train(case.training).to(DEVICE)
+    x = torch.randn(case.shape[0], case.shape[-1], *case.shape[1:-1], device=DEVICE)
     if memory_format == "channels last":
         last = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
         model, x = model.to(memory_format=last), x.to(memory_format=last)
-    labels = torch.arange(case.shape[0])
+    labels = torch.arange(case.shape[0], device=DEVICE)
     optimizer = torch.optim.SGD(model.parameters(), RATE, momentum=MOMENTUM)
 
     def infer() -> Any:
@@ -92,20 +90,16 @@ def theirs(case: Case, memory_format: str) -> tuple[Any, Callable[[], Any]]:
     return model, step if case.training else infer
 
 
-def ours(case: Case, twin: Any) -> tuple[float, Callable[[], Any]]:
-    """Seconds of compilation, and what is timed."""
+def ours(case: Case, weights: dict[str, Any]) -> Contender:
     options = {"aux": False} if case.name.startswith("fcn") else {}
     model = nnx.eval_shape(lambda: network(case.name)(rngs=nnx.Rngs(0), **options))
     nnx.reseed(model, default=0)
-    from_torchvision(model, twin.state_dict())
+    from_torchvision(model, weights)
     x = jnp.asarray(np.random.default_rng(0).standard_normal(case.shape), jnp.float32)
     if not case.training:
         model.eval()
         graph, state = nnx.split(model)
-        infer = jax.jit(lambda state, x: nnx.merge(graph, state)(x))
-        start = time.perf_counter()
-        compiled = infer.lower(state, x).compile()
-        return time.perf_counter() - start, lambda: jax.block_until_ready(compiled(state, x))
+        return contest.jax_contender(lambda state, x: nnx.merge(graph, state)(x), state, x)
 
     labels = jnp.arange(case.shape[0])
     optimizer = nnx.Optimizer(model, optax.sgd(RATE, momentum=MOMENTUM), wrt=nnx.Param)
@@ -127,74 +121,64 @@ def ours(case: Case, twin: Any) -> tuple[float, Callable[[], Any]]:
     def run() -> Any:
         nonlocal state
         loss, state = compiled(state)
-        return jax.block_until_ready(loss)
+        return loss
 
-    return seconds, run
+    return Contender(run, jax.block_until_ready, compile_s=seconds)
 
 
-def measure(case: Case, rounds: int) -> dict[str, Any]:
-    """Medians of all contenders, in milliseconds."""
-    contenders: dict[str, Callable[[], Any]] = {}
+def measure(case: Case, rounds: int) -> Result:
+    contenders: dict[str, Contender] = {}
     for memory_format in ("channels first", "channels last"):
-        twin, contenders[memory_format] = theirs(case, memory_format)
-    compilation, contenders["jconv"] = ours(case, twin)
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(rounds + 1):
-        order = list(contenders)[turn % 3 :] + list(contenders)[: turn % 3]
-        for name in order:
-            start = time.perf_counter()
-            contenders[name]()
-            if turn:  # the first warms up
-                times[name].append(time.perf_counter() - start)
-    medians = {name: 1e3 * statistics.median(values) for name, values in times.items()}
-    torch_ms = min(medians["channels first"], medians["channels last"])
+        twin, run = theirs(case, memory_format)
+        contenders[memory_format] = contest.torch_contender(run)
+    weights = {name: tensor.cpu() for name, tensor in twin.state_dict().items()}
+    contenders["jconv"] = ours(case, weights)._replace(arrays=lambda _: [])
+    shape = "x".join(map(str, case.shape))
+    what = "training step" if case.training else "inference"
+    return contest.measure(case.name, shape, what, contenders, rounds, budget=math.inf)
+
+
+def as_row(result: Result) -> dict[str, Any]:
+    ratio = RATIO.of(result)
     return {
-        "network": case.name,
-        "shape": "x".join(map(str, case.shape)),
-        "what": "training step" if case.training else "inference",
-        "jconv_ms": medians["jconv"],
-        "torch_ms": torch_ms,
-        "ratio": medians["jconv"] / torch_ms,
-        "compile_s": compilation,
+        "network": result.case,
+        "shape": result.detail,
+        "what": result.what,
+        "jconv_ms": result.ms["jconv"],
+        "torch_ms": result.ms["jconv"] / ratio,
+        "ratio": ratio,
+        "compile_s": result.compile_s["jconv"],
     }
 
 
-def as_markdown(results: list[dict[str, Any]], rounds: int) -> str:
-    device = f"{jax.devices()[0].device_kind}, {torch.get_num_threads()} threads"
-    lines = [
-        "# Networks: jconv beside torchvision",
-        "",
-        f"`python experiments/bench/networks.py --rounds {rounds}` on {device}, "
-        f"{platform.system()} {platform.machine()}; float32; jax {jax.__version__}, PyTorch "
-        f"{torch.__version__}, torchvision {torchvision.__version__}. Medians; PyTorch in the "
-        "faster of its two layouts.",
-        "",
-        "| network | input | | jconv, ms | PyTorch, ms | ratio | compilation, s |",
-        "|---|---|---|---:|---:|---:|---:|",
+def as_markdown(rows: list[dict[str, Any]], rounds: int) -> str:
+    columns = [
+        ["jconv, ms", *(f"{row['jconv_ms']:.0f}" for row in rows)],
+        ["PyTorch, ms", *(f"{row['torch_ms']:.0f}" for row in rows)],
+        ["ratio", *(f"{row['ratio']:.2f}" for row in rows)],
+        ["compilation, s", *(f"{row['compile_s']:.1f}" for row in rows)],
     ]
-    for row in results:
-        lines.append(
-            f"| {row['network']} | {row['shape']} | {row['what']} | {row['jconv_ms']:.0f} | "
-            f"{row['torch_ms']:.0f} | {row['ratio']:.2f} | {row['compile_s']:.1f} |"
-        )
-    return "\n".join([*lines, ""])
+    cases = [(row["network"], row["shape"], row["what"]) for row in rows]
+    return "\n".join(
+        [
+            "# Networks: jconv beside torchvision",
+            "",
+            f"`python experiments/bench/networks.py --rounds {rounds}` on {contest.machine()}, "
+            f"torchvision {torchvision.__version__}; float32{contest.TF32}. Medians; PyTorch in "
+            "the faster of its two layouts.",
+            "",
+            contest.table(("network", "input", ""), cases, columns),
+            "",
+        ]
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7, help="how often each is timed")
-    parser.add_argument("--tiny", action="store_true", help="small cases, to try the script")
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the table there too")
-    options = parser.parse_args()
-    results = []
-    for case in TINY if options.tiny else CASES:
-        results.append(measure(case, options.rounds))
-        print(f"{case.name}: {results[-1]['ratio']:.2f}", file=sys.stderr, flush=True)
-    table = as_markdown(results, options.rounds)
-    print(json.dumps(results, indent=2) if options.json else table)
-    if options.out:
-        options.out.write_text(table)
+    options = contest.parser(__doc__, rounds=7).parse_args()
+    cases = [case for case in (TINY if options.tiny else CASES) if options.only in case.name]
+    starts = [(case.name, partial(measure, case, options.rounds)) for case in cases]
+    rows = [as_row(result) for result in contest.run(starts, [RATIO])]
+    contest.deliver(as_markdown(rows, options.rounds), rows, options)
 
 
 if __name__ == "__main__":

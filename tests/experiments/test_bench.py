@@ -1,0 +1,60 @@
+"""The benchmarks of single operations run, with and without PyTorch, and say what they measured."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jconv import workloads
+
+ROOT = Path(__file__).parents[2]
+
+
+def bench(script: str, *options: str) -> Any:
+    done = subprocess.run(
+        [sys.executable, f"experiments/bench/{script}.py", "--tiny", "--rounds", "1", *options],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout) if "--json" in options else done.stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "case", "ratio"),
+    [
+        ("operations", "digits", ("jconv / lax", "jconv", "lax")),
+        ("pools", "odd pool", ("jconv / lax", "jconv", "lax")),
+        ("vmap", "over both", ("jconv / its loop", "jconv", "jconv loop")),
+    ],
+)
+def test_a_benchmark_leaves_its_table_plot_and_numbers(
+    script: str, case: str, ratio: tuple[str, str, str], tmp_path: Path
+):
+    table = tmp_path / "folder" / f"{script}.md"
+    rows = bench(script, "--only", case, "--json", "--out", str(table))
+    assert [row["case"] for row in rows] == [case] * 2
+    assert [row["what"] for row in rows] == ["forward", "forward and gradients"]
+    title, ours, theirs = ratio
+    for row in rows:
+        assert row["ratios"][title] == pytest.approx(row["ms"][ours] / row["ms"][theirs])
+        assert row["compile_s"]["jconv"] > 0
+        assert row["bytes"]["jconv"] > 0
+        assert f"| {case} | {row['detail']} | {row['what']} |" in table.read_text()
+    assert "geometric mean" in table.read_text()
+    assert table.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_random_workloads_replace_the_named_ones():
+    (row, *_) = bench("pools", "--random", "1", "--seed", "3", "--json")
+    drawn = [str(each) for each in workloads.draw(3, 20) if each.is_pool]
+    assert row["detail"] == drawn[0]
+    assert math.isfinite(row["ms"]["jconv"])
