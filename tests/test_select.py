@@ -62,6 +62,7 @@ def test_groups_are_computed_in_products_on_cpus():
 SPECIAL: dict[str, Callable[..., jax.Array]] = {
     "phases": lambda x, **options: jconv.conv_transpose(x, normal(3, 3, 6, 4), stride=2, **options),
     "product": lambda x, **options: jconv.conv(x, normal(2, 2, 4, 6), stride=2, **options),
+    "slices": lambda x, **options: jconv.conv(x[..., None], normal(3, 3, 2, 1, 6), **options),
     "shifts": lambda x, **options: jconv.depthwise_conv(x, normal(3, 3, 4, 1), **options),
 }
 

@@ -169,3 +169,24 @@ def input_gradient(
         precision=precision,
         out_dtype=jnp.dtype(out_dtype),
     )
+
+
+def kernel_gradient(
+    x: jax.Array,
+    y: jax.Array,
+    geometry: Geometry,
+    *,
+    algorithm: str,
+    precision: Any,
+    out_dtype: Any,
+) -> jax.Array:
+    """w = Cᵂ(x, y), the transpose of `forward` in w: shapes as there."""
+    return rules.bind(
+        kernel_gradient_p,
+        x,
+        y,
+        geometry=geometry,
+        algorithm=algorithm,
+        precision=precision,
+        out_dtype=jnp.dtype(out_dtype),
+    )
