@@ -45,8 +45,9 @@ def accelerate(fn: Callable[P, R]) -> Callable[P, R]:
     over one, or take and return one, or its state; what it changes in place in a module that it
     does not return is lost, or an error.
 
-    Results are the same up to rounding. In windows with a NaN, JAX's own gradient of a maximum
-    depends on the order of the elements; here the first NaN takes it.
+    Results are the same up to rounding, but for derivatives of maxima: here the first of equal
+    elements takes all of them, and the first NaN of its window. In JAX the first takes the
+    cotangent, any may take the tangent, and with a NaN both depend on the order of the elements.
 
     Args:
       fn: a function of JAX arrays.

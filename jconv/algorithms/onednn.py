@@ -24,6 +24,9 @@ from jconv.operands import mirror
 
 PORTABLE = False
 
+# oneDNN unrolls the rows of a kernel. As long as a signal, they are slow.
+LONGEST_ROW = 256
+
 
 def supports(form: str, geometry: Windows, dtypes: tuple[Any, ...], platform: str) -> bool:
     if platform != "cpu" or not isinstance(geometry, Geometry) or geometry.stack > 1:
@@ -40,8 +43,11 @@ def supports(form: str, geometry: Windows, dtypes: tuple[Any, ...], platform: st
 def cost(form: str, geometry: Geometry, dtypes: tuple[Any, ...], platform: str) -> float:
     # A call and its threads take as long as XLA's own loops take for a few million operations.
     overhead = 1.5e6 / geometry.flops
-    if form == "kernel_gradient" and geometry.groups > 1 and _way(geometry) == "exchange":
-        return 0.18 + overhead  # its products are as narrow as a group
+    if form == "kernel_gradient" and _way(geometry) == "exchange":
+        if geometry.groups > 1:
+            return 0.18 + overhead  # its products are as narrow as a group
+        if geometry.out[-1] > LONGEST_ROW:
+            return 1.2
     return 0.1 + overhead
 
 
@@ -131,8 +137,8 @@ def _by_example(geometry: Geometry) -> Geometry | None:
         batch=1,
         in_channels=geometry.groups,
     )
-    # oneDNN unrolls the last axis of the kernel; and a stride of 3 is mostly zeros.
-    if one.window[-1] > 256 or max(geometry.stride) > 2:
+    # A stride of 3 is mostly zeros.
+    if one.window[-1] > LONGEST_ROW or max(geometry.stride) > 2:
         return None
     return one if _accepts(one) else None
 
