@@ -11,8 +11,8 @@ where the operation shall stay:
     select_and_scatter_add (its cotangent)           pool_place
 
 What stays: a convolution without spatial axes or elements; a pool that slides along no axis, whose
-input is spread or cropped, of which a window sees padding only (where its maximum is, nobody can
-say), or that compares complex numbers.
+input is spread or cropped, that compares complex numbers, of whose maxima one would be of padding
+only (nobody can say where it lies), or that adds up padding with an initial value.
 """
 
 import math
