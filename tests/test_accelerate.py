@@ -719,7 +719,7 @@ def test_flax_nnx_that_changes_where_it_cannot_is_an_error():
 
 
 def test_equinox():
-    eqx = pytest.importorskip("equinox")
+    import equinox as eqx
     keys = iter(jax.random.split(jax.random.key(0), 3))
     net = eqx.nn.Sequential(
         [
@@ -755,7 +755,7 @@ def test_equinox():
 
 
 def test_haiku():
-    hk = pytest.importorskip("haiku")
+    import haiku as hk
 
     def net(x: jax.Array) -> jax.Array:
         x = hk.Conv2D(4, 3, stride=2)(x)
@@ -778,7 +778,7 @@ def test_haiku():
 
 def test_keras(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    keras = pytest.importorskip("keras")
+    import keras
     layers = keras.layers
     net = keras.Sequential(
         [

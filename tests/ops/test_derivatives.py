@@ -28,6 +28,7 @@ WITHOUT_DERIVATIVES = {
     "explain",
     "pool_output_shape",
     "portable",
+    "tune",
 }
 
 
