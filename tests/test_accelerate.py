@@ -720,6 +720,7 @@ def test_flax_nnx_that_changes_where_it_cannot_is_an_error():
 
 def test_equinox():
     import equinox as eqx
+
     keys = iter(jax.random.split(jax.random.key(0), 3))
     net = eqx.nn.Sequential(
         [
@@ -779,6 +780,7 @@ def test_haiku():
 def test_keras(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     import keras
+
     layers = keras.layers
     net = keras.Sequential(
         [

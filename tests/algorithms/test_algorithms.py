@@ -99,7 +99,9 @@ COMPUTED = [
 
 
 @pytest.mark.parametrize(("name", "form"), COMPUTED)
-@settings(suppress_health_check=list(HealthCheck))  # many support little
+@settings(
+    max_examples=settings().max_examples // 2, suppress_health_check=list(HealthCheck)
+)  # many support little
 @given(geometries())
 def test_every_form_equals_the_loops(name: str, form: str, geometry: Geometry) -> None:
     module, dtype = select.load(name), np.dtype(np.float32)
