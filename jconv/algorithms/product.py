@@ -6,6 +6,7 @@ Where no element of x belongs to two windows, the patches are x itself in anothe
 copied but what the stride skips, and both gradients are products as well.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -100,17 +101,17 @@ def _patches(x: jax.Array, geometry: Geometry) -> jax.Array:
     outs, taps = range(2, 2 * n + 2, 2), range(3, 2 * n + 2, 2)
     x = x.transpose(0, 2 * n + 2, 1, *outs, *taps, 2 * n + 3)
     stack, groups, batch = x.shape[:3]
-    rows = batch * int(np.prod(geometry.out))
+    rows = batch * math.prod(geometry.out)
     return x.reshape(stack, groups, rows, -1)
 
 
 def _grouped(y: jax.Array, geometry: Geometry) -> jax.Array:
     """(stack, batch, *out, channels) -> (stack, groups, batch * windows, channels of a group)."""
-    y = y.reshape(y.shape[0], int(np.prod(y.shape[1:-1])), geometry.groups, -1)
+    y = y.reshape(y.shape[0], math.prod(y.shape[1:-1]), geometry.groups, -1)
     return jnp.moveaxis(y, 2, 1)
 
 
 def _matrix(w: jax.Array, geometry: Geometry) -> jax.Array:
     """(stack, *window, ins, out_channels) -> (stack, groups, taps * ins, outs)."""
-    w = w.reshape(w.shape[0], int(np.prod(w.shape[1:-1])), geometry.groups, -1)
+    w = w.reshape(w.shape[0], math.prod(w.shape[1:-1]), geometry.groups, -1)
     return jnp.moveaxis(w, 2, 1)

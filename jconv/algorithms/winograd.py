@@ -54,7 +54,8 @@ def supports(form: str, geometry: Windows, dtypes: tuple[Any, ...], platform: st
 def cost(form: str, geometry: Geometry, dtypes: tuple[Any, ...], platform: str) -> float:
     # As measured: faster where XLA is slow, over three axes, unless the points outgrow what the
     # allocator keeps from call to call; elsewhere oneDNN is at least as fast.
-    if platform != "cpu" or geometry.n < 3 or geometry.groups > 1:
+    open_batch = not isinstance(geometry.batch, int)  # in an export, of any length
+    if platform != "cpu" or geometry.n < 3 or geometry.groups > 1 or open_batch:
         return 2.0
     tiles = geometry.batch * math.prod(-(-out // 2) for out in geometry.out)
     ins, outs = geometry.in_channels, geometry.out_channels
