@@ -54,8 +54,8 @@ def cost(form: str, geometry: Geometry, dtypes: tuple[Any, ...], platform: str) 
         return 2.0
     direct = geometry.flops / 2 / math.prod(geometry.base_dilation)
     transformed = geometry.mirrored if form == "input_gradient" else geometry
-    # As measured: three multiply-adds of the fastest of the others take as long as one of these.
-    return 0.08 if direct > 3 * _work(transformed) else 2.0
+    # As measured: ten multiply-adds of the fastest of the others take as long as one of these.
+    return 0.08 if direct > 10 * _work(transformed) else 2.0
 
 
 def forward(
