@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jconv.geometry import Pads
@@ -136,3 +137,13 @@ def present(*arrays: jax.Array | None) -> list[jax.Array]:
 def pad(x: jax.Array, pads: Pads, padding_mode: str) -> jax.Array:
     """(batch, *size, channels) with a border of `pads`."""
     return jnp.pad(x, ((0, 0), *pads, (0, 0)), mode=padding_mode)
+
+
+def last_of(dtype: Any, smallest: bool) -> np.ndarray:
+    """What loses against every element: the padding of `pool_max`."""
+    if jnp.issubdtype(dtype, jnp.floating):
+        return np.array(np.inf if smallest else -np.inf, dtype)
+    if dtype == np.bool_:
+        return np.array(smallest)
+    info = jnp.iinfo(dtype)
+    return np.array(info.max if smallest else info.min, dtype)

@@ -13,7 +13,7 @@ from jax import lax
 
 from jconv.gather import put_flat, take_flat
 from jconv.geometry import Geometry, Windows
-from jconv.operands import accumulator, mirror
+from jconv.operands import accumulator, last_of, mirror
 
 PORTABLE = True
 
@@ -181,7 +181,7 @@ def pool_spread(y: jax.Array, geometry: Windows) -> jax.Array:
 def pool_max(x: jax.Array, geometry: Windows, *, smallest: bool) -> jax.Array:
     """The largest (or smallest) element of each window."""
     return _reduce_windows(
-        x, geometry, _last_of(x.dtype, smallest), lax.min if smallest else lax.max
+        x, geometry, last_of(x.dtype, smallest), lax.min if smallest else lax.max
     )
 
 
@@ -199,7 +199,7 @@ def pool_argmax(x: jax.Array, geometry: Windows, *, smallest: bool) -> jax.Array
 
     positions = np.arange(np.prod(geometry.size), dtype=np.int32).reshape(1, *geometry.size, 1)
     pairs = x, jnp.broadcast_to(positions, x.shape)
-    last = _last_of(x.dtype, smallest), np.array(np.iinfo(np.int32).max, np.int32)
+    last = last_of(x.dtype, smallest), np.array(np.iinfo(np.int32).max, np.int32)
     _, index = _reduce_windows(pairs, geometry, last, first)
     return index
 
@@ -226,13 +226,3 @@ def _reduce_windows(x: Any, geometry: Windows, init: Any, reducer: Any) -> Any:
         ((0, 0), *geometry.padding, (0, 0)),
         window_dilation=(1, *geometry.dilation, 1),
     )
-
-
-def _last_of(dtype: Any, smallest: bool) -> np.ndarray:
-    """What loses against every element: the padding of `pool_max`."""
-    if jnp.issubdtype(dtype, jnp.floating):
-        return np.array(np.inf if smallest else -np.inf, dtype)
-    if dtype == np.bool_:
-        return np.array(smallest)
-    info = jnp.iinfo(dtype)
-    return np.array(info.max if smallest else info.min, dtype)
