@@ -96,14 +96,23 @@ class Ratio(NamedTuple):
 
 def jax_contender(fun: Callable[..., Any], *arrays: Any) -> Contender:
     """`fun(*arrays)` as one compiled program."""
-    begin = time.perf_counter()
-    compiled = jax.jit(fun).lower(*arrays).compile()
-    seconds = time.perf_counter() - begin
-    memory = compiled.memory_analysis()
-    size = memory and memory.temp_size_in_bytes + memory.output_size_in_bytes
+    compiled, seconds, size = compile_jax(fun, *arrays)
     return Contender(
         lambda: compiled(*arrays), jax.block_until_ready, compile_s=seconds, bytes=size
     )
+
+
+def compile_jax(
+    fun: Callable[..., Any], *arrays: Any, **options: Any
+) -> tuple[Callable[..., Any], float, int | None]:
+    """`fun` compiled for `arrays` by `jax.jit` with `options`, in how many seconds, and the bytes
+    of its results and temporaries."""
+    begin = time.perf_counter()
+    compiled = jax.jit(fun, **options).lower(*arrays).compile()
+    seconds = time.perf_counter() - begin
+    memory = compiled.memory_analysis()
+    size = memory and memory.temp_size_in_bytes + memory.output_size_in_bytes
+    return compiled, seconds, size
 
 
 def torch_contender(
@@ -301,22 +310,23 @@ def report(
     sizes = columns([result.bytes for result in results], "MB", 1e-6)
     sizes += columns([result.compile_s for result in results], "compilation s")
     command = " ".join(["python experiments/bench/" + Path(sys.argv[0]).name, *sys.argv[1:]])
-    text = "\n\n".join(
-        [
-            f"# {title}",
-            f"`{command}` on {machine()}. {notes}",
-            summary(results, ratios),
-            table(("case", "geometry", ""), cases, times),
+    parts = [
+        f"# {title}",
+        f"`{command}` on {machine()}. {notes}",
+        summary(results, ratios),
+        table(("case", "geometry", ""), cases, times),
+    ]
+    if sizes:
+        parts += [
             "Memory of results and temporaries, where it is known, and seconds of compilation:",
             table(("case", "geometry", ""), cases, sizes),
         ]
-    )
     document = [
         result._asdict()
         | {"ratios": {r.title: None if math.isnan(r.of(result)) else r.of(result) for r in ratios}}
         for result in results
     ]
-    deliver(text + "\n", document, options)
+    deliver("\n\n".join(parts) + "\n", document, options)
     if options.out:
         plot(results, ratios, options.out.with_suffix(".png"), title)
 

@@ -27,7 +27,8 @@ def test_networks(tmp_path: Path):
     )
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
-    assert [row["network"] for row in rows] == ["resnet18", "r3d_18", "resnet18"]
+    assert [row["case"] for row in rows] == ["resnet18", "r3d_18", "resnet18"]
     for row in rows:
-        assert row["ratio"] == pytest.approx(row["jconv_ms"] / row["torch_ms"])
-        assert f"| {row['network']} | {row['shape']} | {row['what']} |" in table.read_text()
+        fastest = min(ms for name, ms in row["ms"].items() if name.startswith("PyTorch"))
+        assert row["ratios"]["jconv / PyTorch"] == pytest.approx(row["ms"]["jconv"] / fastest)
+        assert f"| {row['case']} | {row['detail']} | {row['what']} |" in table.read_text()
