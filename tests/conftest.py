@@ -4,9 +4,11 @@ HYPOTHESIS_PROFILE=fuzz draws many random examples instead of the same few.
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
+import pytest
 from hypothesis import HealthCheck, settings
 
 jax.config.update("jax_num_cpu_devices", 8)  # has an effect only before jax first computes
@@ -32,3 +34,10 @@ settings.register_profile(
     "fuzz", settings.get_profile("default"), max_examples=1000, derandomize=False
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def programs_of_one_module() -> Iterator[None]:
+    """Thousands of programs kept until the end would take more memory than there is."""
+    yield
+    jax.clear_caches()

@@ -58,3 +58,11 @@ def test_random_workloads_replace_the_named_ones():
     drawn = [str(each) for each in workloads.draw(3, 20) if each.is_pool]
     assert row["detail"] == drawn[0]
     assert math.isfinite(row["ms"]["jconv"])
+
+
+def test_the_first_call_is_timed_in_processes_of_their_own():
+    (row,) = bench("startup", "--json")
+    assert set(row["ms"]) == {"lax", "jconv, fresh", "jconv, later", "jconv, unwritable"}
+    assert row["ratios"]["later jconv / lax"] == pytest.approx(
+        row["ms"]["jconv, later"] / row["ms"]["lax"]
+    )
