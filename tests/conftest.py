@@ -1,6 +1,8 @@
-"""Eight virtual CPU devices, compilations shared, and how many examples the property tests draw.
+"""Eight virtual CPU devices, compilations shared and short, and how many examples the property
+tests draw.
 
-HYPOTHESIS_PROFILE=fuzz draws many random examples instead of the same few.
+HYPOTHESIS_PROFILE=fuzz draws many random examples instead of the same few, and lets LLVM optimise
+programs as it does for users.
 """
 
 import os
@@ -12,6 +14,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 jax.config.update("jax_num_cpu_devices", 8)  # has an effect only before jax first computes
+
+# XLA's own passes all run; what LLVM adds to them takes most of the time of the tests.
+if os.environ.get("HYPOTHESIS_PROFILE") != "fuzz":
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=1 {flags}".strip()
 
 # Workers, and later runs, share what each compiles: thousands of small programs.
 CACHE = Path(__file__).parents[1] / ".jax_cache"
