@@ -13,6 +13,9 @@ from jax import lax
 
 from jconv.geometry import Windows, dilated
 
+# The position that a window which sees nothing finds: after all others.
+NOWHERE = np.array(np.iinfo(np.int32).max, np.int32)
+
 
 def reach(x: jax.Array, windows: Windows) -> jax.Array:
     """(..., *size, channels), spread, padded and cut to what the windows see: from the first tap
@@ -125,6 +128,11 @@ def first_max(
 
 def _along(axis: int, size: int, ndim: int) -> np.ndarray:
     return np.arange(size, dtype=np.int32).reshape((size,) + (1,) * (ndim - axis - 1))
+
+
+def positions(size: tuple[int, ...]) -> jax.Array:
+    """The flat position of each element: int32, (1, *size, 1)."""
+    return jnp.arange(math.prod(size), dtype=jnp.int32).reshape(1, *size, 1)
 
 
 def flatten(x: jax.Array) -> jax.Array:

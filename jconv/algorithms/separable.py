@@ -18,6 +18,7 @@ import numpy as np
 from jax import lax
 
 from jconv.algorithms import unrolled
+from jconv.gather import NOWHERE, positions
 from jconv.geometry import Windows, dilated
 
 PORTABLE = True
@@ -67,9 +68,9 @@ def pool_argmax(x: jax.Array, geometry: Windows, *, smallest: bool) -> jax.Array
 
     def step(index: jax.Array, found: tuple[jax.Array, Windows]) -> jax.Array:
         first, link = found
-        return unrolled.pick(first, index, link, unrolled.NOWHERE)
+        return unrolled.pick(first, index, link, NOWHERE)
 
-    return _fold(step, unrolled.positions(geometry.size), _first_taps(x, geometry, smallest))
+    return _fold(step, positions(geometry.size), _first_taps(x, geometry, smallest))
 
 
 def pool_pick(x: jax.Array, t: jax.Array, geometry: Windows, *, smallest: bool) -> jax.Array:

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jconv.gather import flatten
+from jconv.gather import NOWHERE, flatten, positions
 from jconv.geometry import Windows
 from jconv.operands import last_of
 
@@ -31,9 +31,8 @@ PORTABLE = True
 # Programs grow with the taps.
 LIMIT = 64
 
-# The tap where a table has nothing to read, and where a window that sees nothing is largest.
+# The tap where a table has nothing to read.
 ABSENT = np.inf
-NOWHERE = np.iinfo(np.int32).max
 
 
 def supports(form: str, geometry: Windows, dtypes: tuple[Any, ...], platform: str) -> bool:
@@ -91,11 +90,6 @@ def pool_pick(x: jax.Array, t: jax.Array, geometry: Windows, *, smallest: bool) 
 def pool_place(x: jax.Array, y: jax.Array, geometry: Windows, *, smallest: bool) -> jax.Array:
     """The transpose of `pool_pick` in t: every y goes where x is the largest (or smallest)."""
     return place(first_tap(x, pool_max(x, geometry, smallest=smallest), geometry), y, geometry)
-
-
-def positions(size: tuple[int, ...]) -> jax.Array:
-    """The flat position of each element: int32, (1, *size, 1)."""
-    return jnp.arange(math.prod(size), dtype=jnp.int32).reshape(1, *size, 1)
 
 
 def first_tap(x: jax.Array, largest: jax.Array, geometry: Windows) -> jax.Array:

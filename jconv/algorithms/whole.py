@@ -16,13 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jconv.gather import flatten
+from jconv.gather import NOWHERE, flatten, positions
 from jconv.geometry import Windows, dilated
 from jconv.operands import accumulator, last_of
 
 PORTABLE = True
-
-NOWHERE = np.iinfo(np.int32).max
 
 
 def supports(form: str, geometry: Windows, dtypes: tuple[Any, ...], platform: str) -> bool:
@@ -64,13 +62,13 @@ def pool_argmax(x: jax.Array, geometry: Windows, *, smallest: bool) -> jax.Array
 
 def pool_pick(x: jax.Array, t: jax.Array, geometry: Windows, *, smallest: bool) -> jax.Array:
     """The element of t where x is the largest (or smallest)."""
-    here = _first(x, geometry, smallest)[:, None] == _positions(geometry)
+    here = _first(x, geometry, smallest)[:, None] == _seen(positions(geometry.size), geometry)
     return _one(jnp.where(here, _seen(t, geometry), 0).sum(1, dtype=t.dtype), geometry)
 
 
 def pool_place(x: jax.Array, y: jax.Array, geometry: Windows, *, smallest: bool) -> jax.Array:
     """The transpose of `pool_pick` in t: y where x is the largest (or smallest)."""
-    here = _first(x, geometry, smallest)[:, None] == _positions(geometry)
+    here = _first(x, geometry, smallest)[:, None] == _seen(positions(geometry.size), geometry)
     return _fill(jnp.where(here, flatten(y), 0), geometry)
 
 
@@ -78,7 +76,9 @@ def _first(x: jax.Array, geometry: Windows, smallest: bool) -> jax.Array:
     """The first position where x is largest, or NaN: (batch, channels)."""
     seen = _seen(x, geometry)
     hit = (seen == _largest(seen, smallest)[:, None]) | (seen != seen)
-    return jnp.where(hit, _positions(geometry), NOWHERE).min(1, initial=NOWHERE)
+    return jnp.where(hit, _seen(positions(geometry.size), geometry), NOWHERE).min(
+        1, initial=NOWHERE
+    )
 
 
 def _largest(seen: jax.Array, smallest: bool) -> jax.Array:
@@ -96,12 +96,6 @@ def _spans(geometry: Windows) -> tuple[slice, ...]:
         taps = range(-low, size, dilation)[first : max(first, stop)]
         spans.append(slice(taps.start, taps.stop, dilation))
     return tuple(spans)
-
-
-def _positions(geometry: Windows) -> np.ndarray:
-    """The flat positions of what the window sees: (seen, 1)."""
-    every = np.arange(math.prod(geometry.size), dtype=np.int32).reshape(geometry.size)
-    return every[_spans(geometry)].reshape(-1, 1)
 
 
 def _seen(x: jax.Array, geometry: Windows) -> jax.Array:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jconv.gather import put_flat, take_flat
+from jconv.gather import NOWHERE, positions, put_flat, take_flat
 from jconv.geometry import Geometry, Windows
 from jconv.operands import accumulator, last_of, mirror
 
@@ -197,9 +197,8 @@ def pool_argmax(x: jax.Array, geometry: Windows, *, smallest: bool) -> jax.Array
         take = beats | ties & (index < other_index)
         return lax.select(take, value, other), lax.select(take, index, other_index)
 
-    positions = np.arange(np.prod(geometry.size), dtype=np.int32).reshape(1, *geometry.size, 1)
-    pairs = x, jnp.broadcast_to(positions, x.shape)
-    last = last_of(x.dtype, smallest), np.array(np.iinfo(np.int32).max, np.int32)
+    pairs = x, jnp.broadcast_to(positions(geometry.size), x.shape)
+    last = last_of(x.dtype, smallest), NOWHERE
     _, index = _reduce_windows(pairs, geometry, last, first)
     return index
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
-import jconv
 from jconv import select
 from jconv.geometry import Geometry
 from jconv.primitives.conv import FORMS
+from tests.algorithms.computed import computed
 from tests.strategies import normal
 from tests.tolerance import assert_close
 
@@ -90,15 +90,7 @@ def loops(form: str, x: np.ndarray, w: np.ndarray, y: np.ndarray, geometry: Geom
     return result
 
 
-COMPUTED = [
-    (name, form)
-    for name in jconv.algorithms()
-    for form in FORMS
-    if hasattr(select.load(name), form)
-]
-
-
-@pytest.mark.parametrize(("name", "form"), COMPUTED)
+@pytest.mark.parametrize(("name", "form"), computed(FORMS))
 @settings(
     max_examples=settings().max_examples // 2, suppress_health_check=list(HealthCheck)
 )  # many support little

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
-import jconv
 from jconv import select
 from jconv.algorithms import separable
 from jconv.geometry import Windows
+from tests.algorithms.computed import computed
 from tests.strategies import normal, wild
 from tests.tolerance import assert_close
 
@@ -88,15 +88,7 @@ def loops(
     return result
 
 
-COMPUTED = [
-    (name, form)
-    for name in jconv.algorithms()
-    for form in FORMS
-    if hasattr(select.load(name), form)
-]
-
-
-@pytest.mark.parametrize(("name", "form"), COMPUTED)
+@pytest.mark.parametrize(("name", "form"), computed(FORMS))
 @settings(max_examples=settings().max_examples // 2, suppress_health_check=list(HealthCheck))
 @given(windows(), st.booleans(), st.sampled_from(["float32", "float32", "bfloat16", "int8"]))
 def test_every_form_equals_the_loops(

@@ -106,7 +106,8 @@ def test_split_and_merge_under_jit(layer: Any):
     assert hash(graph) == hash(nnx.split(make((3, 2), **options))[0])
     assert graph != nnx.split(make((2, 2), **options))[0]
     jitted = jax.jit(lambda x: nnx.merge(graph, state)(x))
-    np.testing.assert_allclose(jitted(x), layer(x), rtol=1e-6)
+    rounding = 1e-6 if make is LpPool else 0.0  # of roots, which XLA may compute in another way
+    np.testing.assert_allclose(jitted(x), layer(x), rtol=rounding)
     compilations = 0
 
     @nnx.jit
@@ -116,7 +117,7 @@ def test_split_and_merge_under_jit(layer: Any):
         return layer(x)
 
     for each in (layer, make((3, 2), **options)):
-        np.testing.assert_allclose(apply(each, x), layer(x), rtol=1e-6)
+        np.testing.assert_allclose(apply(each, x), layer(x), rtol=rounding)
     assert compilations == 1
 
 
