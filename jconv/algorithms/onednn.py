@@ -27,6 +27,9 @@ PORTABLE = False
 # oneDNN unrolls the rows of a kernel. As long as a signal, they are slow.
 LONGEST_ROW = 256
 
+# The channels of float32 in one of its vectors.
+LANES = 8
+
 
 def supports(form: str, geometry: Windows, dtypes: tuple[Any, ...], platform: str) -> bool:
     if platform != "cpu" or not isinstance(geometry, Geometry) or geometry.stack > 1:
@@ -41,13 +44,17 @@ def supports(form: str, geometry: Windows, dtypes: tuple[Any, ...], platform: st
 
 
 def cost(form: str, geometry: Geometry, dtypes: tuple[Any, ...], platform: str) -> float:
-    # A call and its threads take as long as XLA's own loops take for a few million operations.
-    overhead = 1.5e6 / geometry.flops
-    if form == "kernel_gradient" and _way(geometry) == "exchange":
-        if geometry.groups > 1:
-            return 0.18 + overhead  # its products are as narrow as a group
-        if geometry.out[-1] > LONGEST_ROW:
-            return 1.2
+    # A call and its threads take as long as XLA's own loops take for some operations.
+    overhead = 1e5 / geometry.flops
+    way = _way(geometry) if form == "kernel_gradient" else None
+    if way == "examples" and max(geometry.stride) > 1:
+        return 0.2 + overhead  # most of its products are with zeros
+    if way != "exchange":
+        return 0.1 + overhead
+    if geometry.groups > 1:  # products as narrow as a group
+        return (0.14 if math.prod(geometry.window) > 1 else 0.3) + overhead
+    if geometry.out[-1] > LONGEST_ROW:  # XLA is faster, unless they are strided
+        return 1.5 / geometry.stride[-1]
     return 0.1 + overhead
 
 
@@ -84,12 +91,40 @@ def _way(geometry: Geometry) -> str:
 
 def _by_exchange(x: jax.Array, y: jax.Array, geometry: Geometry) -> jax.Array:
     """Batch and channels of x change places, y is the kernel: all taps at once."""
+    x, y, geometry = _in_strips(x, y, geometry)
     # Groups are the outer part of the channels: (batch, ..., groups, ins) -> (ins, ..., groups,
     # batch), and (batch, ..., outs) -> (..., batch, outs).
     exchanged = geometry.exchanged
     x = x.reshape(*x.shape[:-1], geometry.groups, -1)
     x = x.swapaxes(0, -1).reshape(exchanged.x_shape[1:])
     return jnp.moveaxis(_convolve(x, jnp.moveaxis(y, 0, -2), exchanged), 0, -2)
+
+
+def _in_strips(
+    x: jax.Array, y: jax.Array, geometry: Geometry
+) -> tuple[jax.Array, jax.Array, Geometry]:
+    """The same kernel gradient of more and smaller examples: strips of y along the first axis, and
+    what they see of x. The examples become channels, of which oneDNN computes eight at a time."""
+    out, stride = geometry.out[0], geometry.stride[0]
+    count = min(LANES // max(geometry.batch, 1), out // 2)
+    if count < 2 or geometry.groups > 1:
+        return x, y, geometry
+    rows = -(-out // count)
+    size = dilated(rows, stride) + geometry.extent[0] - 1
+    low, _ = geometry.padding[0]
+    reached = dilated(count * rows, stride) + geometry.extent[0] - 1
+    zero, nothing = np.zeros((), x.dtype), [(0, 0, 0)] * geometry.n
+    x = lax.pad(x, zero, [(0, 0, 0), (low, reached - low - geometry.size[0], 0), *nothing])
+    starts = range(0, count * rows * stride, rows * stride)
+    x = jnp.stack([lax.slice_in_dim(x, start, start + size, axis=1) for start in starts], 1)
+    y = lax.pad(y, zero, [(0, 0, 0), (0, count * rows - out, 0), *nothing])
+    strips = dataclasses.replace(
+        geometry,
+        batch=geometry.batch * count,
+        size=(size, *geometry.size[1:]),
+        padding=((0, 0), *geometry.padding[1:]),
+    )
+    return x.reshape(strips.x_shape[1:]), y.reshape(strips.y_shape[1:]), strips
 
 
 def _by_products(x: jax.Array, y: jax.Array, geometry: Geometry) -> jax.Array:

@@ -39,7 +39,7 @@ def supports(form: str, geometry: Windows, dtypes: tuple[Any, ...], platform: st
 
 
 def cost(form: str, geometry: Geometry, dtypes: tuple[Any, ...], platform: str) -> float:
-    return 0.15 if platform == "cpu" else 2.0
+    return 0.15 + 2e5 / geometry.flops if platform == "cpu" else 2.0
 
 
 def forward(

@@ -37,8 +37,15 @@ def supports(form: str, geometry: Windows, dtypes: tuple[Any, ...], platform: st
 def cost(form: str, geometry: Geometry, dtypes: tuple[Any, ...], platform: str) -> float:
     if platform != "cpu":
         return 1.5
+    strided = max(geometry.stride) > 1
+    if form == "forward":
+        return 1.2 if strided and math.prod(geometry.window) > 1 else 0.6
+    if form == "kernel_gradient":
+        if not strided or geometry.out_channels < 8:
+            return 0.6
+        return 0.09 if geometry.groups == 1 else 0.15
     # XLA leaves no place for what the stride skips: it visits zeros.
-    return 0.12 if form == "input_gradient" and max(geometry.stride) > 1 else 0.6
+    return 0.12 if strided else 0.6
 
 
 def forward(

@@ -26,7 +26,19 @@ def supports(form: str, geometry: Windows, dtypes: tuple[Any, ...], platform: st
 
 
 def cost(form: str, geometry: Geometry, dtypes: tuple[Any, ...], platform: str) -> float:
-    return 0.2 if platform == "cpu" and geometry.groups > 1 else 2.0
+    if platform != "cpu":
+        return 2.0
+    if form == "kernel_gradient":
+        # XLA is slow where it has groups, or its window, which is y, is larger than x.
+        larger = any(out > size for out, size in zip(geometry.out, geometry.size, strict=True))
+        return 0.2 if geometry.groups > 1 else 0.5 if larger else 2.0
+    if geometry.groups == 1:
+        return 2.0
+    # XLA vectorises over the channels of the result, in each group.
+    ins, outs = geometry.in_channels, geometry.out_channels
+    if form == "input_gradient":
+        ins, outs = outs, ins
+    return 0.5 if geometry.n == 3 or ins >= 4 * outs else 1.1
 
 
 def forward(
