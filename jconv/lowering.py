@@ -24,10 +24,13 @@ def _lower(
     (result,) = ctx.avals_out
     dtypes = (*(aval.dtype for aval in ctx.avals_in), result.dtype)
     # What is exported must run elsewhere, and the partitioner knows XLA's own operations alone.
-    only_portable = select.is_portable() or compat.is_export(ctx) or compat.is_partitioned(ctx)
+    partitioned = compat.is_partitioned(ctx)
+    only_portable = select.is_portable() or compat.is_export(ctx) or partitioned
 
     def compute(geometry: Windows, *arrays: jax.Array) -> jax.Array:
         name = select.choose(form, geometry, dtypes, platform, only_portable, algorithm).algorithm
+        if partitioned and name == "xla" != algorithm and getattr(geometry, "groups", 1) > 1:
+            name = "taps"  # the partitioner gathers the batch of XLA's own groups
         return getattr(select.load(name), form)(*arrays, geometry, **params)
 
     def compute_one(arrays: Sequence[jax.Array]) -> jax.Array:

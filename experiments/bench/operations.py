@@ -33,6 +33,7 @@ LAYOUTS = ("channels first", "channels last")
 RATIOS = (
     Ratio("jconv / PyTorch", "jconv", tuple(f"PyTorch {layout}" for layout in LAYOUTS)),
     Ratio("jconv / lax", "jconv", ("lax",)),
+    Ratio("portable / lax", "jconv portable", ("lax",)),
 )
 WHATS = ("forward", "forward and gradients")
 

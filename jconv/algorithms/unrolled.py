@@ -193,13 +193,14 @@ def _read(array: jax.Array, rows: Rows) -> jax.Array:
     if all(len(each) == 1 and each != {0} for each in steps):
         spans = (slice(s[0], s[-1] + 1, *step) for (s, _), step in zip(rows, steps, strict=True))
         return array[:, *spans]
-    # One gather over all axes, batch first: XLA moves the index of a gather along one axis to the
-    # front, and then may lay out all that is computed of it so.
+    # One gather whose index has all axes of the result, the batch too: where the batch is sliced,
+    # XLA moves the index to the front, and may lay out all that is computed of it so.
     index: Any = np.int32(0)
     for axis, (source, _) in enumerate(rows):
         index = index * np.int32(array.shape[axis + 1]) + _along(axis, source, len(rows) - 1)
-    read = jax.vmap(lambda each: each.at[index].get(mode="clip"))
-    return read(flatten(array))
+    index = jnp.broadcast_to(index, (array.shape[0], *index.shape))
+    read = jax.vmap(lambda each, index: each.at[index].get(mode="clip"))
+    return read(flatten(array), index)
 
 
 def _masked(array: jax.Array, rows: Rows, nothing: np.ndarray) -> jax.Array:
