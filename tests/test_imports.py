@@ -22,7 +22,7 @@ LADDER: tuple[tuple[str, ...], ...] = (
     ("shapes", "operands", "gather", "compat", "onednn"),
     ("primitives.rules",),
     ("primitives.conv", "primitives.pool"),
-    ("algorithms.unrolled",),
+    ("algorithms.product", "algorithms.unrolled"),
     ("algorithms.*", "measured"),
     ("select",),
     ("lowering", "replacements"),

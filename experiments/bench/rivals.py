@@ -32,7 +32,7 @@ class FlaxBottleneck(nnx.Module):
             ]
         )
         self.norms = nnx.List([norm(inner), norm(inner), norm(outs)])
-        self.shortcut = None
+        self.shortcut = nnx.Sequential()
         if stride > 1 or ins != outs:
             self.shortcut = nnx.Sequential(conv(ins, outs, (1, 1), strides=stride), norm(outs))
 
@@ -42,7 +42,7 @@ class FlaxBottleneck(nnx.Module):
             y = norm(conv(y))
             if conv is not self.convs[-1]:
                 y = nnx.relu(y)
-        return nnx.relu(y + (x if self.shortcut is None else self.shortcut(x)))
+        return nnx.relu(y + self.shortcut(x))
 
 
 class FlaxResNet50(nnx.Module):

@@ -1,6 +1,6 @@
 """oneDNN's own convolutions and matrix products, on processors where jaxlib carries them.
 
-    forward           as it is
+    forward           as it is; of few windows, that share nothing, one product
     input_gradient    of stride 1: `forward` of y under the mirrored window
     kernel_gradient   x's channels as a batch, under y as a kernel; or one product for each tap; or,
                       depthwise, each example under its own y
@@ -18,6 +18,7 @@ import numpy as np
 from jax import lax
 
 from jconv import onednn
+from jconv.algorithms import product
 from jconv.gather import reach, see, taps
 from jconv.geometry import Geometry, Windows, dilated
 from jconv.operands import mirror
@@ -26,6 +27,9 @@ PORTABLE = False
 
 # oneDNN unrolls the rows of a kernel. As long as a signal, they are slow.
 LONGEST_ROW = 256
+
+# Rows up to which a product of them is faster than a convolution.
+FEW_ROWS = 64
 
 # The channels of float32 in one of its vectors.
 LANES = 8
@@ -44,8 +48,13 @@ def supports(form: str, geometry: Windows, dtypes: tuple[Any, ...], platform: st
 
 
 def cost(form: str, geometry: Geometry, dtypes: tuple[Any, ...], platform: str) -> float:
-    # A call and its threads take as long as XLA's own loops take for some operations.
+    # A call and its threads take as long as XLA's own loops take for some operations; weights that
+    # few windows read are mostly moved.
     overhead = 1e5 / geometry.flops
+    if form == "forward" and _is_product(geometry):
+        return 0.1 + overhead
+    if form != "kernel_gradient":
+        overhead += 40 / (geometry.batch * math.prod(geometry.out))
     way = _way(geometry) if form == "kernel_gradient" else None
     if way == "examples" and max(geometry.stride) > 1:
         return 0.2 + overhead  # most of its products are with zeros
@@ -62,6 +71,9 @@ def forward(
     x: jax.Array, w: jax.Array, geometry: Geometry, *, precision: Any, out_dtype: Any
 ) -> jax.Array:
     """y = C(x, w)."""
+    if _is_product(geometry):
+        rows, columns = product.patches(x, geometry)[0, 0], product.matrix(w, geometry)[0, 0]
+        return onednn.matmul(rows.T, columns).reshape(geometry.y_shape)
     return _convolve(x[0], w[0], geometry)[None]
 
 
@@ -80,6 +92,12 @@ def kernel_gradient(
     """w = Cᵂ(x, y)."""
     ways = {"examples": _by_examples, "products": _by_products, "exchange": _by_exchange}
     return ways[_way(geometry)](x[0], y[0], geometry)[None]
+
+
+def _is_product(geometry: Geometry) -> bool:
+    """Whether `forward` is a product of so few rows that they are turned around for nothing."""
+    few = geometry.groups == 1 and geometry.batch * math.prod(geometry.out) <= FEW_ROWS
+    return few and product.supports("forward", geometry, (), "cpu")
 
 
 def _way(geometry: Geometry) -> str:
@@ -131,14 +149,14 @@ def _by_products(x: jax.Array, y: jax.Array, geometry: Geometry) -> jax.Array:
     """One matrix product for each tap, one after the other."""
     reached, rows = reach(x, geometry), y.reshape(-1, y.shape[-1])
 
-    def product(tap: jax.Array) -> jax.Array:
+    def of(tap: jax.Array) -> jax.Array:
         seen = see(reached, tap, geometry)
         return onednn.matmul(seen.reshape(-1, x.shape[-1]), rows)
 
     places = taps(geometry)
     if len(places) == 1:
-        return product(places[0]).reshape(geometry.w_shape[1:])
-    return lax.map(product, jnp.asarray(places)).reshape(geometry.w_shape[1:])
+        return of(places[0]).reshape(geometry.w_shape[1:])
+    return lax.map(of, jnp.asarray(places)).reshape(geometry.w_shape[1:])
 
 
 def _by_examples(x: jax.Array, y: jax.Array, geometry: Geometry) -> jax.Array:

@@ -38,6 +38,8 @@ def cost(form: str, geometry: Geometry, dtypes: tuple[Any, ...], platform: str) 
     if platform != "cpu":
         return 1.5
     strided = max(geometry.stride) > 1
+    if geometry.groups == 1 and math.prod(geometry.out) == 1:  # one window: nothing but products
+        return 0.12 if form == "forward" else 0.05
     if form == "forward":
         return 1.2 if strided and math.prod(geometry.window) > 1 else 0.6
     if form == "kernel_gradient":
@@ -52,7 +54,7 @@ def forward(
     x: jax.Array, w: jax.Array, geometry: Geometry, *, precision: Any, out_dtype: Any
 ) -> jax.Array:
     """y = C(x, w)."""
-    y = _dot("sgpk,sgko->sgpo", _patches(x, geometry), _matrix(w, geometry), precision, out_dtype)
+    y = _dot("sgpk,sgko->sgpo", patches(x, geometry), matrix(w, geometry), precision, out_dtype)
     return jnp.moveaxis(y, 1, 2).reshape(geometry.y_shape)
 
 
@@ -61,18 +63,18 @@ def input_gradient(
 ) -> jax.Array:
     """x = Cᵀ(y, w)."""
     grouped = _grouped(y, geometry)
-    patches = _dot("sgpo,sgko->sgpk", grouped, _matrix(w, geometry), precision, out_dtype)
+    spread = _dot("sgpo,sgko->sgpk", grouped, matrix(w, geometry), precision, out_dtype)
     return jax.linear_transpose(
-        lambda x: _patches(x, geometry), jax.ShapeDtypeStruct(geometry.x_shape, out_dtype)
-    )(patches)[0]
+        lambda x: patches(x, geometry), jax.ShapeDtypeStruct(geometry.x_shape, out_dtype)
+    )(spread)[0]
 
 
 def kernel_gradient(
     x: jax.Array, y: jax.Array, geometry: Geometry, *, precision: Any, out_dtype: Any
 ) -> jax.Array:
     """w = Cᵂ(x, y)."""
-    patches, grouped = _patches(x, geometry), _grouped(y, geometry)
-    w = _dot("sgpk,sgpo->skgo", patches, grouped, precision, out_dtype)
+    seen, grouped = patches(x, geometry), _grouped(y, geometry)
+    w = _dot("sgpk,sgpo->skgo", seen, grouped, precision, out_dtype)
     return w.reshape(geometry.w_shape)
 
 
@@ -87,7 +89,7 @@ def _dot(equation: str, a: jax.Array, b: jax.Array, precision: Any, out_dtype: A
     ).astype(out_dtype)
 
 
-def _patches(x: jax.Array, geometry: Geometry) -> jax.Array:
+def patches(x: jax.Array, geometry: Geometry) -> jax.Array:
     """(stack, groups, batch * windows, taps * channels of a group)."""
     n = geometry.n
     steps = [
@@ -118,7 +120,7 @@ def _grouped(y: jax.Array, geometry: Geometry) -> jax.Array:
     return jnp.moveaxis(y, 2, 1)
 
 
-def _matrix(w: jax.Array, geometry: Geometry) -> jax.Array:
+def matrix(w: jax.Array, geometry: Geometry) -> jax.Array:
     """(stack, *window, ins, out_channels) -> (stack, groups, taps * ins, outs)."""
     w = w.reshape(w.shape[0], math.prod(w.shape[1:-1]), geometry.groups, -1)
     return jnp.moveaxis(w, 2, 1)
