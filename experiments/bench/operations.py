@@ -1,9 +1,11 @@
-"""How long do convolutions take in jconv, beside plain `jax.lax` and PyTorch?
+r"""How long do convolutions take in jconv, beside plain `jax.lax` and PyTorch?
 
     pip install torch==2.13.0
     python experiments/bench/operations.py --out experiments/bench/operations.md
+    python experiments/bench/operations.py --random 60 --seed 5 \
+        --out experiments/bench/operations_unseen.md
 
-Expected: five minutes on 2 cores. Result: operations.md and operations.png beside this file.
+Expected: five minutes each on 2 cores. Result: the tables, and a plot of each, beside this file.
 
 Forward, and forward with the gradients of both operands, of the convolutions in
 `jconv.workloads.CONTEST` (`--all`: of further networks too; `--random 20 --seed 1`: of 20 that

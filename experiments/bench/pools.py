@@ -1,7 +1,7 @@
 """How long do pools take in jconv, beside plain `jax.lax` and PyTorch?
 
     pip install torch==2.13.0
-    python experiments/bench/pools.py --out experiments/bench/pools.md
+    python experiments/bench/pools.py --all --out experiments/bench/pools.md
 
 Expected: a minute on 2 cores. Result: pools.md and pools.png beside this file.
 

@@ -39,7 +39,11 @@ def supports(form: str, geometry: Windows, dtypes: tuple[Any, ...], platform: st
 
 
 def cost(form: str, geometry: Geometry, dtypes: tuple[Any, ...], platform: str) -> float:
-    return 0.15 + 2e5 / geometry.flops if platform == "cpu" else 2.0
+    if platform != "cpu":
+        return 2.0
+    if not isinstance(geometry.batch, int):  # in an export, of any length
+        return 0.15
+    return 0.15 + 2e5 / geometry.flops
 
 
 def forward(
