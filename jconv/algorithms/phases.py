@@ -94,8 +94,11 @@ def _joint_span(geometry: Geometry, axis: int) -> tuple[int, int]:
 
 
 def _joint_work(geometry: Geometry) -> float:
-    """The work of the joint kernel, in units of what its taps need; infinite where it is none."""
+    """The work of the joint kernel, in units of what its taps need; infinite where it is none, and
+    for a depthwise kernel, which as a joint one would not be depthwise any more."""
     if max(geometry.stride) > 1 or max(geometry.dilation) > 1:
+        return math.inf
+    if geometry.in_channels == geometry.groups > 1:
         return math.inf
     spans = [_joint_span(geometry, axis)[1] for axis in range(geometry.n)]
     taps = math.prod(spans) * math.prod(geometry.base_dilation)

@@ -3,7 +3,7 @@
     python -m tests.algorithms.fuzz --seed 0 --count 2000
 
 An algorithm may end or hang the process where it should have said that it does not support a
-geometry; so a child computes, and says what it is about to do. Expected: half an hour for 2000
+geometry; so a child computes, and says what it is about to do. Expected: two hours for 2000
 geometries on 2 cores, and no line but the last.
 """
 
