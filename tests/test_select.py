@@ -62,6 +62,21 @@ def test_kernel_gradients_of_groups_are_computed_in_products_on_cpus():
         assert ("kernel_gradient", "taps") in chosen(jax.grad(loss), GROUPED)
 
 
+def test_an_empty_batch_is_weighed_and_computed_too():
+    empty = X[:0]
+    for name in ("auto", "onednn", "phases", "taps", "xla"):
+
+        def up(x: jax.Array, name: str = name) -> jax.Array:
+            return jconv.conv_transpose(x, KERNEL.swapaxes(2, 3), stride=2, algorithm=name)
+
+        if name == "onednn":  # which computes no spread input
+            with pytest.raises(ValueError, match="does not support"):
+                up(empty)
+        else:
+            assert up(empty).shape[0] == 0
+    assert jconv.explain(jax.grad(loss, (0, 1)), empty, KERNEL).steps
+
+
 # What each algorithm is for, where it is not for everything.
 SPECIAL: dict[str, Callable[..., jax.Array]] = {
     "phases": lambda x, **options: jconv.conv_transpose(x, normal(3, 3, 6, 4), stride=2, **options),

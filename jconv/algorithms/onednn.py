@@ -2,8 +2,8 @@
 
     forward           as it is; of few windows, that share nothing, one product
     input_gradient    of stride 1: `forward` of y under the mirrored window
-    kernel_gradient   x's channels as a batch, under y as a kernel; or one product for each tap; or,
-                      depthwise, each example under its own y
+    kernel_gradient   x's channels as a batch, under y as a kernel, few examples in strips; or one
+                      product for each tap; or, depthwise, each example under its own y
 
 See `jconv.onednn` for what it may be given. Not portable: other platforms do not have it.
 """
@@ -48,23 +48,25 @@ def supports(form: str, geometry: Windows, dtypes: tuple[Any, ...], platform: st
 
 
 def cost(form: str, geometry: Geometry, dtypes: tuple[Any, ...], platform: str) -> float:
-    # A call and its threads take as long as XLA's own loops take for some operations; weights that
-    # few windows read are mostly moved.
-    overhead = 1e5 / geometry.flops
+    # A call and its threads take as long as XLA's own loops take for some operations.
+    overhead = 1e5 / max(geometry.flops, 1)
+    if form == "kernel_gradient":
+        return _gradient_cost(geometry) + overhead
     if form == "forward" and _is_product(geometry):
         return 0.1 + overhead
-    if form != "kernel_gradient":
-        overhead += 40 / (geometry.batch * math.prod(geometry.out))
-    way = _way(geometry) if form == "kernel_gradient" else None
-    if way == "examples" and max(geometry.stride) > 1:
-        return 0.2 + overhead  # most of its products are with zeros
-    if way != "exchange":
-        return 0.1 + overhead
-    if geometry.groups > 1:  # products as narrow as a group
-        return (0.14 if math.prod(geometry.window) > 1 else 0.3) + overhead
-    if geometry.out[-1] > LONGEST_ROW:  # XLA is faster, unless they are strided
+    # Weights that few windows read are mostly moved.
+    return 0.1 + overhead + 40 / max(geometry.batch * math.prod(geometry.out), 1)
+
+
+def _gradient_cost(geometry: Geometry) -> float:
+    way = _way(geometry)
+    if way == "examples":
+        return 0.2 if max(geometry.stride) > 1 else 0.1  # strided: most products are with zeros
+    if way == "exchange" and geometry.groups > 1:  # products as narrow as a group
+        return 0.14 if math.prod(geometry.window) > 1 else 0.3
+    if way == "exchange" and geometry.out[-1] > LONGEST_ROW:  # XLA is faster, unless strided
         return 1.5 / geometry.stride[-1]
-    return 0.1 + overhead
+    return 0.1
 
 
 def forward(
@@ -124,7 +126,7 @@ def _in_strips(
     """The same kernel gradient of more and smaller examples: strips of y along the first axis, and
     what they see of x. The examples become channels, of which oneDNN computes eight at a time."""
     out, stride = geometry.out[0], geometry.stride[0]
-    count = min(LANES // max(geometry.batch, 1), out // 2)
+    count = min(LANES // geometry.batch, out // 2)
     if count < 2 or geometry.groups > 1:
         return x, y, geometry
     rows = -(-out // count)
@@ -149,14 +151,14 @@ def _by_products(x: jax.Array, y: jax.Array, geometry: Geometry) -> jax.Array:
     """One matrix product for each tap, one after the other."""
     reached, rows = reach(x, geometry), y.reshape(-1, y.shape[-1])
 
-    def of(tap: jax.Array) -> jax.Array:
+    def of_tap(tap: jax.Array) -> jax.Array:
         seen = see(reached, tap, geometry)
         return onednn.matmul(seen.reshape(-1, x.shape[-1]), rows)
 
     places = taps(geometry)
     if len(places) == 1:
-        return of(places[0]).reshape(geometry.w_shape[1:])
-    return lax.map(of, jnp.asarray(places)).reshape(geometry.w_shape[1:])
+        return of_tap(places[0]).reshape(geometry.w_shape[1:])
+    return lax.map(of_tap, jnp.asarray(places)).reshape(geometry.w_shape[1:])
 
 
 def _by_examples(x: jax.Array, y: jax.Array, geometry: Geometry) -> jax.Array:

@@ -43,7 +43,7 @@ def cost(form: str, geometry: Geometry, dtypes: tuple[Any, ...], platform: str) 
         return 2.0
     if not isinstance(geometry.batch, int):  # in an export, of any length
         return 0.15
-    return 0.15 + 2e5 / geometry.flops
+    return 0.15 + 2e5 / max(geometry.flops, 1)
 
 
 def forward(

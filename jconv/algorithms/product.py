@@ -43,7 +43,7 @@ def cost(form: str, geometry: Geometry, dtypes: tuple[Any, ...], platform: str) 
     if form == "forward":
         return 1.2 if strided and math.prod(geometry.window) > 1 else 0.6
     if form == "kernel_gradient":
-        if not strided or geometry.out_channels < 8:
+        if not strided or geometry.out_channels < 8:  # or too narrow a product
             return 0.6
         return 0.09 if geometry.groups == 1 else 0.15
     # XLA leaves no place for what the stride skips: it visits zeros.

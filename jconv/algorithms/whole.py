@@ -62,13 +62,13 @@ def pool_argmax(x: jax.Array, geometry: Windows, *, smallest: bool) -> jax.Array
 
 def pool_pick(x: jax.Array, t: jax.Array, geometry: Windows, *, smallest: bool) -> jax.Array:
     """The element of t where x is the largest (or smallest)."""
-    here = _first(x, geometry, smallest)[:, None] == _seen(positions(geometry.size), geometry)
+    here = _first(x, geometry, smallest)[:, None] == _positions(geometry)
     return _one(jnp.where(here, _seen(t, geometry), 0).sum(1, dtype=t.dtype), geometry)
 
 
 def pool_place(x: jax.Array, y: jax.Array, geometry: Windows, *, smallest: bool) -> jax.Array:
     """The transpose of `pool_pick` in t: y where x is the largest (or smallest)."""
-    here = _first(x, geometry, smallest)[:, None] == _seen(positions(geometry.size), geometry)
+    here = _first(x, geometry, smallest)[:, None] == _positions(geometry)
     return _fill(jnp.where(here, flatten(y), 0), geometry)
 
 
@@ -76,9 +76,7 @@ def _first(x: jax.Array, geometry: Windows, smallest: bool) -> jax.Array:
     """The first position where x is largest, or NaN: (batch, channels)."""
     seen = _seen(x, geometry)
     hit = (seen == _largest(seen, smallest)[:, None]) | (seen != seen)
-    return jnp.where(hit, _seen(positions(geometry.size), geometry), NOWHERE).min(
-        1, initial=NOWHERE
-    )
+    return jnp.where(hit, _positions(geometry), NOWHERE).min(1, initial=NOWHERE)
 
 
 def _largest(seen: jax.Array, smallest: bool) -> jax.Array:
@@ -96,6 +94,11 @@ def _spans(geometry: Windows) -> tuple[slice, ...]:
         taps = range(-low, size, dilation)[first : max(first, stop)]
         spans.append(slice(taps.start, taps.stop, dilation))
     return tuple(spans)
+
+
+def _positions(geometry: Windows) -> jax.Array:
+    """The flat positions of what the window sees: (1, seen, 1)."""
+    return _seen(positions(geometry.size), geometry)
 
 
 def _seen(x: jax.Array, geometry: Windows) -> jax.Array:

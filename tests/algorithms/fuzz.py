@@ -25,7 +25,7 @@ from jconv.geometry import Geometry
 from jconv.primitives.conv import FORMS
 
 PATIENCE = 60.0  # seconds for one step, compilation included
-TOLERANCE = 1e-4  # of the largest element, or of 1 where windows see nothing but padding
+TOLERANCE = 1e-4  # of the largest element, or of 1, the size of one product
 WORK = 3e8  # multiply-adds of the largest geometry
 
 
