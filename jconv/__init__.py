@@ -17,7 +17,7 @@ What all functions share:
 - A wrong argument is a ValueError or TypeError that names it, before anything is computed.
 """
 
-from jconv import lowering as lowering
+from jconv import lowering as lowering, sweep as sweep
 from jconv.accelerate import accelerate as accelerate
 from jconv.explain import explain as explain
 from jconv.ops.adaptive import (

@@ -19,11 +19,17 @@ def define(form: str, abstract_eval: Callable[..., Any]) -> compat.Primitive:
     Its parameters are `geometry`, `algorithm` (a preference) and what the form's functions in
     `jconv.algorithms` take by keyword.
     """
-    primitive = compat.Primitive(f"jconv_{form}")
-    FORMS[primitive] = form
-    primitive.def_impl(partial(_run, primitive))
-    primitive.def_abstract_eval(abstract_eval)
-    return primitive
+    defined = primitive(form, abstract_eval)
+    FORMS[defined] = form
+    return defined
+
+
+def primitive(name: str, abstract_eval: Callable[..., Any]) -> compat.Primitive:
+    """A primitive that is computed as it is lowered."""
+    defined = compat.Primitive(f"jconv_{name}")
+    defined.def_impl(partial(_run, defined))
+    defined.def_abstract_eval(abstract_eval)
+    return defined
 
 
 def bind(primitive: compat.Primitive, *operands: jax.Array, **params: Any) -> jax.Array:
