@@ -16,8 +16,8 @@ from jconv.operands import as_array
 # How words of padding are written among its numbers.
 WORDS = {"VALID": 0, "SAME": -1, "SAME_LOWER": -2, "CAUSAL": -3, "FULL": -4}
 
-# Up to so many kinds of windows are compiled one by one: each takes some 50 ms for each form, and
-# then an eighth of the time of the loop.
+# Up to so many kinds of windows are compiled one by one, which takes the time that a static one
+# takes, and then an eighth of the time of the loop.
 KINDS = 32
 
 
@@ -31,7 +31,7 @@ class Bounds:
       low: the largest padding before the input.
       steps: pairs (growth, stride), of which outputs have at most `(size - 1 + growth) // stride +
         1` elements: growth is what padding adds to the input less what a window takes from it.
-      kinds: windows that are compiled one by one.
+      kinds: all kinds of windows that there are, or none for any within the bounds.
     """
 
     window: Axes
@@ -60,7 +60,8 @@ class Configuration:
     """One configuration of windows over n axes, or any number of them: a pytree of int32 arrays.
 
     Made by `configuration`, `stack`, `product` or `from_arrays`. An index or slice takes some out
-    of many; what is static remains, so a program compiled for all serves them.
+    of many; what is static remains, so a program compiled for all serves them. Its values are not
+    to be changed otherwise: windows that were not listed give NaN.
 
     Attributes:
       window, stride, dilation: `(*shape, n)`.
@@ -93,6 +94,21 @@ class Configuration:
         if not self.shape:
             raise TypeError("one configuration cannot be indexed; `stack` makes a list of them")
         return jax.tree.map(lambda leaf: leaf[index], self)
+
+    def static(self) -> dict[str, Any]:
+        """The same as `window` and the arguments of `jconv.conv`, of one that is not traced.
+
+        >>> configuration(3, dilation=(1, 2), padding=("SAME", 1), n=2).static()
+        {'window': (3, 3), 'stride': (1, 1), 'dilation': (1, 2), 'padding': ('SAME', (1, 1))}
+        """
+        if self.shape:
+            raise TypeError(f"`static` is of one configuration, got {self.shape}; take one out")
+        names = {code: word for word, code in WORDS.items() if code}
+        padding = (tuple(map(int, sides)) for sides in np.asarray(self.padding))
+        return {
+            name: tuple(map(int, np.asarray(getattr(self, name))))
+            for name in ("window", "stride", "dilation")
+        } | {"padding": tuple(names.get(sides[0], sides) for sides in padding)}
 
     def only(self, active: Any) -> "Configuration":
         """The same where `active`, a bool of `shape`; elsewhere windows without taps, which give
@@ -213,8 +229,8 @@ def from_arrays(
     Args:
       window, stride, dilation: `(*shape, n)`.
       padding: `(*shape, n, 2)`: low and high, or one of `WORDS` twice.
-      within: configurations whose bounds hold for these too, so that a program compiled for one
-        serves the other; needed for traced arrays. None takes the bounds from the values.
+      within: configurations whose bounds hold for these too, so that one program serves all that
+        are within the same; needed for traced arrays. None takes the bounds from the values.
 
     Returns:
       A `Configuration` of shape `shape`.
@@ -251,7 +267,7 @@ def from_arrays(
     if within is not None:
         if not traced:
             _check_within(bounds, within.bounds)
-        bounds = within.bounds
+        bounds = dataclasses.replace(within.bounds, kinds=())
     arrays = {name: jnp.asarray(array, jnp.int32) for name, array in given.items()}
     return Configuration(**arrays, bounds=bounds)
 
@@ -322,3 +338,17 @@ def _check_within(bounds: Bounds, within: Bounds) -> None:
                     f"axis {axis} none has stride {stride} or less and padding of {growth} or more "
                     "beyond what its window takes; list such a configuration too"
                 )
+
+
+def check_one(configuration: Any) -> None:
+    """`configuration` must be one Configuration, not many."""
+    if not isinstance(configuration, Configuration):
+        raise TypeError(
+            f"`configuration` must be a Configuration, got {type(configuration).__name__}; make "
+            "one with `configuration`, or many with `product`"
+        )
+    if configuration.shape:
+        raise ValueError(
+            f"`configuration` must be one, got {configuration.shape}; map over them with "
+            "`jax.vmap(..., in_axes=0)`, or take one out with an index"
+        )

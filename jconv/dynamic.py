@@ -7,9 +7,10 @@ axis WINDOW, STRIDE, DILATION, LOW (the padding before the input), SIZE and OUT:
 and y counts, the box from 0. What lies outside of its box is read as zero and written as zero, so
 the three forms remain each other's transposes.
 
-Windows that are expected (`Plan.kinds`) have branches of their own, with a static geometry that any
-of jconv's algorithms may compute. All others are added up tap by tap, in a loop that has as many
-laps as the window has taps. Either way work is in proportion to the window, not to the largest.
+Where the kinds of windows are known (`Plan.kinds`), each is a branch of its own with a static
+geometry, which any of jconv's algorithms may compute. Where they are not, windows are added up tap
+by tap, in a loop that has as many laps as the window has taps. Either way work is in proportion to
+the window, not to the largest.
 """
 
 import dataclasses
@@ -54,7 +55,7 @@ class Plan:
       low: the largest padding before x.
       growth: the largest of low and high padding together, less the positions that the window
         spans beyond its first: `out <= (size - 1 + growth) // stride + 1`.
-      kinds: windows that have branches of their own.
+      kinds: all windows that there are, or none for any within the bounds.
       batch, in_channels, out_channels, groups: as in `Geometry`.
     """
 
@@ -135,32 +136,40 @@ def compute(
         y = LOOPS[form](_Phases(placement, plan), *arrays, precision, accumulator(out_dtype))
         return y.reshape(plan.shapes[result]).astype(out_dtype)
 
-    def nothing(*_: jax.Array) -> jax.Array:
-        return jnp.zeros(plan.shapes[result], out_dtype)
+    def filled(value: float, *_: jax.Array) -> jax.Array:
+        return jnp.full(plan.shapes[result], value, out_dtype)
 
-    branches = [partial(static, kind, size) for kind in plan.kinds for size in reversed(plan.sizes)]
     operands = (_boxed(letters[0], a, placement), _boxed(letters[1], b, placement))
-    y = lax.switch(_branch(placement, plan), [*branches, loop, nothing], *operands)
+    if plan.kinds:
+        branches = [partial(static, kind, size) for kind, size in _branches(plan)]
+        # NaN tells that the window is none of the kinds, where a dtype can.
+        unknown = jnp.nan if jnp.issubdtype(out_dtype, jnp.inexact) else 0
+        branches = [*branches, partial(filled, unknown), partial(filled, 0)]
+        y = lax.switch(_branch(placement, plan), branches, *operands)
+    else:
+        empty = (placement[WINDOW] == 0).any()
+        y = lax.cond(empty, partial(filled, 0), loop, *operands)
     return _boxed(result, y, placement)
 
 
+def _branches(plan: Plan) -> list[tuple[Kind, Axes]]:
+    """Each kind of window for each box of the input, the smallest box first."""
+    return [(kind, size) for kind in plan.kinds for size in reversed(plan.sizes)]
+
+
 def _branch(placement: jax.Array, plan: Plan) -> jax.Array:
-    """Which branch it is: that of the window's kind with the smallest box that holds the input and
-    the output, else the loop; the last for a window without taps."""
-    index = jnp.int32(len(plan.kinds) * len(plan.sizes))
-    nothing = (placement[WINDOW] == 0).any()
-    if plan.kinds:
-        holds = jnp.stack(
-            [
-                (placement[: DILATION + 1] == np.array(kind[: DILATION + 1])).all()
-                & (placement[SIZE] <= np.array(size)).all()
-                & (placement[OUT] <= np.array(plan.geometry(kind, size).out)).all()
-                for kind in plan.kinds
-                for size in reversed(plan.sizes)
-            ]
-        )
-        index = jnp.where(holds.any(), holds.argmax(), index)
-    return jnp.where(nothing, len(plan.kinds) * len(plan.sizes) + 1, index)
+    """The first branch of the window's kind that holds the input and the output; the last for a
+    window without taps, and the one before it for a window of no kind."""
+    holds = jnp.stack(
+        [
+            (placement[: DILATION + 1] == np.array(kind[: DILATION + 1])).all()
+            & (placement[SIZE] <= np.array(size)).all()
+            & (placement[OUT] <= np.array(plan.geometry(kind, size).out)).all()
+            for kind, size in _branches(plan)
+        ]
+    )
+    index = jnp.where(holds.any(), holds.argmax(), len(holds))
+    return jnp.where((placement[WINDOW] == 0).any(), len(holds) + 1, index)
 
 
 # --- Boxes ---------------------------------------------------------------------------------------

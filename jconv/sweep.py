@@ -10,8 +10,9 @@ that it would have by itself: results are `Masked`, arrays of the largest shape 
 counts in them.
 
 Under `vmap` configurations are computed one after another, each by its own window and not by the
-largest. Windows that were listed are computed as static ones are, by any of jconv's algorithms;
-others tap by tap, which takes longer to run, but compiles once for all.
+largest. Where there are not many kinds of windows, each is computed as a static one is, by any of
+jconv's algorithms. Many kinds, and values that are made while tracing (`from_arrays`), are computed
+tap by tap: that takes longer to run, but compiles once for all windows within the bounds.
 """
 
 import dataclasses
@@ -26,8 +27,8 @@ import numpy as np
 from jconv.arguments import flag, integer
 from jconv.configuration import (
     WORDS as WORDS,
-    Bounds,
     Configuration as Configuration,
+    check_one as check_one,
     configuration as configuration,
     from_arrays as from_arrays,
     product as product,
@@ -174,7 +175,8 @@ def conv(
     >>> y.size[:, 0]
     Array([5, 4, 3], dtype=int32)
     """
-    bounds, n = _bounds_of(configuration), configuration.n
+    check_one(configuration)
+    bounds, n = configuration.bounds, configuration.n
     kernel = as_kernel("kernel", kernel)
     if kernel.ndim - 2 != n or any(map(int.__lt__, kernel.shape[:n], bounds.window)):
         raise ValueError(
@@ -269,25 +271,12 @@ def global_avg_pool(x: Masked) -> jax.Array:
     return total / x.size.prod().astype(total.dtype)
 
 
-def _bounds_of(configuration: Configuration) -> Bounds:
-    if not isinstance(configuration, Configuration):
-        raise TypeError(
-            f"`configuration` must be a Configuration, got {type(configuration).__name__}; make "
-            "one with `configuration`, or many with `product`"
-        )
-    if configuration.shape:
-        raise ValueError(
-            f"`configuration` must be one, got {configuration.shape}; map over them with "
-            "`jax.vmap(..., in_axes=0)`, or take one out with an index"
-        )
-    return configuration.bounds
-
-
 def _pooled(
     x: jax.Array | Masked, configuration: Configuration
 ) -> tuple[Masked, jax.Array, Plan, jax.Array]:
     """x, its values, and the windows of a pool over each of its channels."""
-    window = _bounds_of(configuration).window
+    check_one(configuration)
+    window = configuration.bounds.window
     x = as_masked(x, configuration.n)
     channels = x.values.shape[-1]
     return x, *_placed(x, configuration, window, channels, channels)
