@@ -59,6 +59,12 @@ class Windows:
         )
 
     @property
+    def overlooks(self) -> bool:
+        """Whether a window has more taps than the input has elements. XLA's fast convolution on
+        CPUs is not for those."""
+        return math.prod(self.window) > math.prod(self.size)
+
+    @property
     def transposed_padding(self) -> Pads:
         """Padding of the output, spread by `stride`, for which a stride-`base_dilation` slide of
         the mirrored window visits every input element once: `conv_general_dilated`'s rule for the

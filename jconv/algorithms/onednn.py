@@ -50,12 +50,16 @@ def supports(form: str, geometry: Windows, dtypes: tuple[Any, ...], platform: st
 def cost(form: str, geometry: Geometry, dtypes: tuple[Any, ...], platform: str) -> float:
     # A call and its threads take as long as XLA's own loops take for some operations.
     overhead = 1e5 / max(geometry.flops, 1)
+    windows = max(geometry.batch * math.prod(geometry.out), 1)
     if form == "kernel_gradient":
-        return _gradient_cost(geometry) + overhead
+        # As many weights as XLA then computes well from so few windows are mostly moved.
+        moved = 60 / windows if geometry.overlooks else 0
+        return _gradient_cost(geometry) + overhead + moved
     if form == "forward" and _is_product(geometry):
         return 0.1 + overhead
-    # Weights that few windows read are mostly moved.
-    return 0.1 + overhead + 40 / max(geometry.batch * math.prod(geometry.out), 1)
+    slides = geometry.mirrored if form == "input_gradient" else geometry
+    # Weights that few windows read are mostly moved, which still is less than XLA's loops take.
+    return 0.1 + overhead + (0.3 if slides.overlooks else 40) / windows
 
 
 def _gradient_cost(geometry: Geometry) -> float:

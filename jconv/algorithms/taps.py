@@ -31,9 +31,10 @@ def cost(form: str, geometry: Geometry, dtypes: tuple[Any, ...], platform: str) 
     if form == "kernel_gradient":
         # XLA is slow where it has groups, or its window, which is y, is larger than x.
         larger = any(out > size for out, size in zip(geometry.out, geometry.size, strict=True))
-        return 0.25 if geometry.groups > 1 else 0.5 if larger else 2.0
+        return 0.25 if geometry.groups > 1 else 0.5 if larger or geometry.overlooks else 2.0
     if geometry.groups == 1:
-        return 2.0
+        slides = geometry.mirrored if form == "input_gradient" else geometry
+        return 0.1 if slides.overlooks else 2.0
     # XLA vectorises over the channels of the result, in each group.
     ins, outs = geometry.in_channels, geometry.out_channels
     if form == "input_gradient":
