@@ -47,6 +47,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import jconv
+from jconv import plot
 from jconv.models.layers import Conv
 
 CLASSES = 10
@@ -360,102 +361,29 @@ def reporting(epochs: int) -> Iterator[Callable[[int, Metrics, Metrics], None]]:
 
 # --- Results -------------------------------------------------------------------------------------
 
-# Colours that colour-blind readers tell apart (Okabe and Ito).
-BLUE, VERMILION = "#0072B2", "#D55E00"
-
 
 def learning_curves(training: list[Metrics], held_out: list[Metrics]) -> Figure:
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for name, metrics, style in (
-        ("training", training, {"color": BLUE, "marker": ".", "linestyle": "--"}),
-        ("held out", held_out, {"color": VERMILION, "marker": "."}),
-    ):
-        loss, accuracy = np.transpose(metrics)
-        left.plot(loss, label=f"{name}: {loss[-1]:.3f}", **style)
-        right.plot(100 * accuracy, label=f"{name}: {accuracy[-1]:.1%}", **style)
-    left.set(title="Loss", ylabel="cross-entropy (nats)", yscale="log")
-    right.set(title="Accuracy", ylabel="accuracy (%)")
-    # Nearly all of a run happens in the last few percent.
-    settled = min(metrics.accuracy for metrics in held_out[len(held_out) // 4 :])
-    right.set_ylim(max(0, min(90, 100 * settled - 5)), 100.5)
-    for axes in (left, right):
-        axes.set_xlabel("training (epochs)")
-        axes.grid(alpha=0.3)
-        axes.legend()
-    return figure
-
-
-def confusion_matrix(confusion: np.ndarray) -> Figure:
-    figure = Figure(figsize=(6, 5.6), layout="constrained")
-    axes = figure.subplots()
-    shares = 100 * confusion / confusion.sum(axis=1, keepdims=True)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-    for (true, predicted), count in np.ndenumerate(confusion):
-        if count:
-            right = true == predicted
-            on_light = "black" if right else VERMILION
-            axes.text(
-                predicted,
-                true,
-                count,
-                ha="center",
-                va="center",
-                color="white" if shares[true, predicted] > 50 else on_light,
-                weight="normal" if right else "bold",
-            )
-    correct, total = np.trace(confusion), confusion.sum()
-    axes.set(
-        title=f"Held-out digits: {correct} of {total} right, {total - correct} wrong",
-        xlabel="predicted digit",
-        ylabel="true digit",
-        xticks=range(CLASSES),
-        yticks=range(CLASSES),
+    loss, accuracy = np.transpose([training, held_out], (2, 0, 1))
+    parts = "training", "held out"
+    figure = plot.learning_curves(
+        {
+            "cross-entropy (nats)": dict(zip(parts, loss, strict=True)),
+            "accuracy (%)": dict(zip(parts, 100 * accuracy, strict=True)),
+        },
+        log="cross-entropy (nats)",
     )
-    figure.colorbar(image, label="share of the true digit (%)", shrink=0.8)
+    # Nearly all of a run happens in the last few percent.
+    settled = 100 * accuracy[1, len(held_out) // 4 :].min()
+    figure.axes[1].set_ylim(max(0, min(90, settled - 5)), 100.5)
     return figure
 
 
 def feature_maps(state: State, digits: Digits) -> Figure:
     """The first layer's kernels, and what they make of one picture of each class."""
     stem = network_of(state).stem.conv
-    channels = min(stem.out_channels, 16)
     examples = np.array([np.argmax(digits.labels == label) for label in range(CLASSES)])
     pictures = digits.pictures[examples]
-    kernels, maps = np.asarray(stem.kernel[...])[:, :, 0], np.asarray(stem(pictures))
-
-    figure = Figure(
-        figsize=(0.6 * max(channels, 8) + 1.6, 0.6 * CLASSES + 2.0), layout="constrained"
-    )
-    axes = figure.subplots()
-
-    def draw(row: int, column: int, picture: Any, cmap: str, low: float, high: float) -> None:
-        extent = (column - 0.45, column + 0.45, row + 0.45, row - 0.45)
-        axes.imshow(picture, cmap=cmap, vmin=low, vmax=high, extent=extent)
-
-    for label, picture in enumerate(np.asarray(pictures)):
-        draw(label, -1, picture, "gray_r", 0, 1)
-    for channel in range(channels):
-        limit = np.abs(kernels[..., channel]).max()
-        draw(-1, channel, kernels[..., channel], "PuOr", -limit, limit)
-        limit = np.abs(maps[..., channel]).max()
-        for label, picture in enumerate(maps[..., channel]):
-            draw(label, channel, picture, "PuOr", -limit, limit)
-    axes.set(
-        title="Orange negative, white zero, purple positive\n"
-        "(each kernel, and the maps of each channel, on their own scale)",
-        xlabel="channel of the first layer",
-        ylabel="held-out digit",
-        xlim=(-1.6, channels - 0.4),
-        ylim=(CLASSES - 0.4, -1.6),
-        xticks=range(-1, channels),
-        xticklabels=["input", *range(channels)],
-        yticks=range(-1, CLASSES),
-        yticklabels=["kernel", *range(CLASSES)],
-    )
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    return figure
+    return plot.responses(pictures, stem.kernel[..., :16], stem(pictures)[..., :16])
 
 
 def confusions(state: State, digits: Digits) -> np.ndarray:
@@ -497,7 +425,7 @@ def main(arguments: list[str] | None = None) -> int:
     correct = int(np.trace(confusion))
     figures = {
         "learning_curves.png": learning_curves(**history),
-        "confusion_matrix.png": confusion_matrix(confusion),
+        "confusion_matrix.png": plot.confusion_matrix(confusion),
         "feature_maps.png": feature_maps(state, held_out),
     }
     result = {
