@@ -12,30 +12,15 @@ from flax import nnx
 from jax.extend.core import JaxprEqn
 
 from jconv.analysis.fields import CannotTell
+from jconv.analysis.operations import multiply_adds, word
 from jconv.analysis.receptive_field import measure, spatial_axes
 from jconv.analysis.rules import shape_of
+from jconv.analysis.table import aligned
 from jconv.analysis.walk import State, Step, Value, picture, walk
-from jconv.analysis.window_rules import lax_geometry
 from jconv.arguments import is_sequence
-from jconv.geometry import Geometry
 
 Path: TypeAlias = tuple[Any, ...]
 
-# What rows are called that belong to no module, by their primitive: name and kind.
-WORDS = {
-    "jconv_forward": ("conv", "convolution"),
-    "jconv_input_gradient": ("conv_transpose", "convolution"),
-    "jconv_kernel_gradient": ("kernel_gradient", "convolution"),
-    "conv_general_dilated": ("conv", "convolution"),
-    "dot_general": ("product", "product"),
-    "jconv_pool_sum": ("sum_pool", "pool"),
-    "jconv_pool_max": ("max_pool", "pool"),
-    "jconv_pool_argmax": ("argmax_pool", "pool"),
-    "reduce_window": ("pool", "pool"),
-    "reduce_window_sum": ("sum_pool", "pool"),
-    "reduce_window_max": ("max_pool", "pool"),
-    "reduce_window_min": ("min_pool", "pool"),
-}
 LOOPS = ("scan", "while", "cond")
 
 
@@ -96,15 +81,7 @@ class Summary:
             for row in self.rows
         ]
         total = ("total", "", "", f"{self.parameters:,}", f"{self.flops:,}", "", "")
-        lines = [head, *table, total]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join(
-            "  ".join(
-                cell.rjust(width) if 3 <= i <= 4 else cell.ljust(width)
-                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in lines
-        )
+        return aligned([head, *table, total], numbers=(3, 4))
 
 
 def summarize(
@@ -149,7 +126,7 @@ def summarize(
     if not isinstance(model, nnx.Module):
         raise TypeError(
             f"`model` must be a Flax NNX module, got {type(model).__name__}; for a function, see "
-            "`receptive_field`"
+            "`receptive_field` and `cost`"
         )
     if is_sequence(x) and not hasattr(x, "dtype"):
         x = jax.ShapeDtypeStruct(tuple(x), jnp.float32)
@@ -223,16 +200,16 @@ class _Layers:
         met = frozenset[int]().union(*(each.origins for each in step.inputs if each.origins))
         if not data or name in LOOPS:
             return
-        layer = self.tails.get(data[0])
+        layer, words = self.tails.get(data[0]), word(step.eqn)
         if met:
             layer = self._owner(met)
-        elif name in WORDS:
-            layer = self._new(*_words(step.eqn))
+        elif words:
+            layer = self._new(*words)
         elif layer and layer.name == "sum_pool" and name in ("div", "mul") and len(data) == 1:
             layer.name = "avg_pool"
         elif layer is None or not _only_layout(step.eqn):
             return
-        layer.flops += step.times * _flops(step.eqn)
+        layer.flops += 2 * step.times * multiply_adds(step.eqn)
         layer.shape, layer.output = shape_of(step.eqn.outvars[0]), step.outputs[0]
         self.tails[step.outputs[0]] = layer
 
@@ -283,11 +260,6 @@ class _Layers:
             yield Row(self._name(path), self.kinds[path], None, count, 0, (), ())
 
 
-def _words(eqn: JaxprEqn) -> tuple[str, str]:
-    name, kind = WORDS[eqn.primitive.name]
-    return ("min_pool" if eqn.params.get("smallest") else name), kind
-
-
 def _only_layout(eqn: JaxprEqn) -> bool:
     """Whether an array only comes into the layout of the user, who has other batch axes."""
     name = eqn.primitive.name
@@ -297,17 +269,6 @@ def _only_layout(eqn: JaxprEqn) -> bool:
     if name == "squeeze":
         return eqn.params["dimensions"] == (0,)
     return name in ("convert_element_type", "transpose")
-
-
-def _flops(eqn: JaxprEqn) -> int:
-    if eqn.primitive.name == "dot_general":
-        (summed, _), _ = eqn.params["dimension_numbers"]
-        length = math.prod(shape_of(eqn.invars[0])[axis] for axis in summed)
-        return 2 * math.prod(shape_of(eqn.outvars[0])) * length
-    if eqn.primitive.name == "conv_general_dilated":
-        return lax_geometry(eqn).flops
-    geometry = eqn.params.get("geometry")
-    return geometry.flops if isinstance(geometry, Geometry) else 0
 
 
 def _field(state: State, length: int) -> tuple[int | str, int | float | str | None]:
