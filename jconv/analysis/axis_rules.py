@@ -1,20 +1,13 @@
-"""Rules of what moves, joins or reads whole axes, and of what reads at given positions."""
+"""Rules of what moves, joins or reads whole axes, products of matrices among it."""
 
-import math
 from collections.abc import Sequence
 
-import jax
 import numpy as np
-from jax import lax
 from jax.extend.core import JaxprEqn
 
 from jconv.analysis.fields import (
-    NOTHING,
     STILL,
-    CannotTell,
     Field,
-    Step,
-    check_table,
     joined,
     placed,
     read,
@@ -23,7 +16,7 @@ from jconv.analysis.fields import (
     union,
     with_steps,
 )
-from jconv.analysis.rules import Constant, Fields, rule, shape_of, unary
+from jconv.analysis.rules import Constant, Constants, Fields, rule, shape_of, unary
 
 # Axes that come, go and move.
 
@@ -66,13 +59,21 @@ def _rev(eqn: JaxprEqn, seen: Field) -> Field:
 
 
 @rule("concatenate")
-def _concatenate(eqn: JaxprEqn, fields: Fields, constants: Sequence[Constant]) -> Field:
+def _concatenate(eqn: JaxprEqn, fields: Fields, constants: Constants) -> Field:
     axis = eqn.params["dimension"]
     return joined(fields, [shape_of(var)[axis] for var in eqn.invars], axis)
 
 
+@unary("tile")
+def _tile(eqn: JaxprEqn, seen: Field) -> Field:
+    for axis, times in enumerate(eqn.params["reps"]):
+        if times > 1:
+            seen = joined([seen] * times, [shape_of(eqn.invars[0])[axis]] * times, axis)
+    return seen
+
+
 @rule("stack")
-def _stack(eqn: JaxprEqn, fields: Fields, constants: Sequence[Constant]) -> Field:
+def _stack(eqn: JaxprEqn, fields: Fields, constants: Constants) -> Field:
     axis, ndim = eqn.params["axis"], len(shape_of(eqn.outvars[0]))
     others = [i for i in range(ndim) if i != axis]
     return joined([each and placed(each, others, ndim) for each in fields], [1] * len(fields), axis)
@@ -110,81 +111,46 @@ def _along(eqn: JaxprEqn, seen: Field) -> Field:
 
 
 @rule("dot_general")
-def _product(eqn: JaxprEqn, fields: Fields, constants: Sequence[Constant]) -> Field:
+def _product(eqn: JaxprEqn, fields: Fields, constants: Constants) -> Field:
     contract, batch = eqn.params["dimension_numbers"]
     ndim, operands = len(shape_of(eqn.outvars[0])), []
     free = [
         [i for i in range(len(shape_of(var))) if i not in (*summed, *same)]
         for var, summed, same in zip(eqn.invars, contract, batch, strict=True)
     ]
+    firsts = (len(batch[0]), len(batch[0]) + len(free[0]))
     for side, seen in enumerate(fields):
         if seen is None:
             continue
-        left = [i for i in range(len(seen.steps)) if i not in contract[side]]
-        first = len(batch[0]) + (len(free[0]) if side else 0)
+        summed, other = contract[side], 1 - side
         new = {axis: i for i, axis in enumerate(batch[side])}
-        new |= {axis: first + i for i, axis in enumerate(free[side])}
-        operands.append(placed(reduced(seen, contract[side]), [new[i] for i in left], ndim))
+        new |= {axis: firsts[side] + i for i, axis in enumerate(free[side])}
+        if len(summed) == len(free[other]) == 1 and not batch[0] and seen.moves(summed[0]):
+            matrix = _matrix(constants[other], contract[other][0])
+            if matrix is not None:
+                seen, summed = _selected(seen, summed[0], matrix), ()
+                new[contract[side][0]] = firsts[other]
+        left = [i for i in range(len(seen.steps)) if i not in summed]
+        operands.append(placed(reduced(seen, summed), [new[i] for i in left], ndim))
     return union(operands)
 
 
-# Positions that are operands.
+def _matrix(constant: Constant | None, summed: int) -> np.ndarray | None:
+    """Which inputs each output of a product with a constant matrix reads, (out, in): those that are
+    not zero where the program itself computes the matrix, as when it resizes a picture."""
+    if constant is None or constant.weights:
+        return None
+    matrix = np.abs(np.moveaxis(np.asarray(constant.compute()), summed, 1)).astype(float)
+    # What rounding leaves of a position in float32 is no weight.
+    matrix = matrix > matrix.shape[1] * np.finfo(np.float32).eps * matrix.max(initial=0)
+    # Where all are zero, these are weights that start so.
+    return matrix if matrix.any() and not matrix.all() else None
 
 
-@rule("dynamic_slice")
-def _dynamic_slice(eqn: JaxprEqn, fields: Fields, constants: Sequence[Constant]) -> Field:
-    seen, shape = fields[0], shape_of(eqn.invars[0])
-    if seen is None or any(fields[1:]):
-        raise CannotTell("its positions depend on the picture")
-    for axis, size in enumerate(eqn.params["slice_sizes"]):
-        if size < shape[axis] and seen.moves(axis):
-            start = np.clip(_number(constants[1 + axis]), 0, shape[axis] - size)
-            index = start + np.arange(size)[:, None]
-            seen = read(seen, axis, shape[axis], index, index >= 0, seen.steps[axis])
-    return seen
-
-
-@rule("gather")
-def _gather(eqn: JaxprEqn, fields: Fields, constants: Sequence[Constant]) -> Field:
-    """The rows of the fields are gathered themselves, with axes of length 1 where all are equal."""
-    seen, params, shape = fields[0], eqn.params, shape_of(eqn.invars[0])
-    if seen is None or fields[1] is not None:
-        raise CannotTell("its positions depend on the picture")
-    numbers, out = params["dimension_numbers"], len(shape_of(eqn.outvars[0]))
-    paired = numbers.operand_batching_dims
-    dropped = (*numbers.collapsed_slice_dims, *paired)
-    if not any(seen.moves(axis) for axis in (*numbers.start_index_map, *paired)):
-        return placed(reduced(seen, dropped), numbers.offset_dims, out)
-    index, dims = np.array(_number(constants[1])), list(seen.rows.shape)
-    for axis in paired:
-        dims[axis] = shape[axis]
-    check_table(dims)
-    rows = np.broadcast_to(seen.rows, dims)
-    for column, axis in enumerate(numbers.start_index_map):
-        if rows.shape[axis] == 1:
-            index[..., column] = 0
-    sizes = [min(pair) for pair in zip(params["slice_sizes"], rows.shape, strict=False)]
-    check_table((math.prod(index.shape[:-1]), math.prod(sizes)))
-    with jax.ensure_compile_time_eval():
-        rows = np.asarray(
-            lax.gather(
-                rows,
-                index,
-                numbers._replace(offset_dims=(*numbers.offset_dims, out)),
-                (*sizes, 3),
-                mode=params["mode"],
-                fill_value=NOTHING,
-            )
-        )
-    kept = [axis for axis in range(len(shape)) if axis not in dropped]
-    steps: list[Step | None] = [None] * out
-    for axis, new in zip(kept, numbers.offset_dims, strict=True):
-        if params["slice_sizes"][axis] == shape[axis]:
-            steps[new] = seen.steps[axis]
-    return with_steps(rows, steps)
-
-
-def _number(constant: Constant) -> np.ndarray:
-    if constant is None:
-        raise CannotTell("its positions are not known")
-    return np.asarray(constant())
+def _selected(seen: Field, axis: int, matrix: np.ndarray) -> Field:
+    """Elements that read those along `axis` which the matrix, (out, in), selects."""
+    taps = matrix.sum(1).max()
+    index = np.argsort(~matrix, axis=1, kind="stable")[:, :taps]
+    valid = np.take_along_axis(matrix, index, axis=1)
+    selected = read(seen, axis, matrix.shape[1], index, valid, None)
+    return with_steps(selected.rows, selected.steps)

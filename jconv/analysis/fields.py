@@ -21,6 +21,7 @@ from jconv.geometry import Windows
 Step: TypeAlias = tuple[int, int]
 
 NOTHING = 2**30
+BLIND = np.array([NOTHING, NOTHING, 1], np.int32)  # the row of what sees nothing
 STILL: Step = (1, 0)  # of an axis along which all elements see the same
 LARGEST = 2**26  # numbers in a table of rows
 
@@ -121,7 +122,7 @@ def read(
     wide = (..., *(None,) * (rows.ndim - index.ndim))
     rows = rows + (laps * shift)[wide] * np.array([1, -1, 0])
     rows = np.where(unknown[wide], [NOTHING, NOTHING, 0], rows)
-    rows = np.where(valid[wide], rows, [NOTHING, NOTHING, 1])
+    rows = np.where(valid[wide], rows, BLIND)
     steps = (*seen.steps[:axis], step, *seen.steps[axis + 1 :])
     return Field(np.moveaxis(rows.min(1).astype(np.int32), 0, axis), steps)
 
@@ -172,7 +173,7 @@ def joined(pieces: Sequence[Field | None], lengths: Sequence[int], axis: int) ->
     dims = list(np.broadcast_shapes(*(each.rows.take([0], axis).shape for _, each in present)))
     dims[axis] = int(ends[-1])
     check_table(dims)
-    rows = np.full(dims, [NOTHING, NOTHING, 1], np.int32)
+    rows = np.full(dims, BLIND)
     if moving:
         index = np.arange(ends[-1])[:, None] - at.start
         step = main.steps[axis]

@@ -50,11 +50,12 @@ def receptive_field(
 
     `fn` is traced, not computed, and the field follows from the operations that it is made of,
     those of jconv, `jax.lax`, Flax or any other library. It is the extent of what is read, gaps of
-    a dilated window included, whatever the values of weights: a product with a matrix, as in
-    `jax.image.resize`, reads all.
+    a dilated window included, whatever the values of weights: a product with a matrix of them reads
+    all. Of a matrix that `fn` computes by itself, as `jax.image.resize` does, zeros read nothing.
 
     Args:
-      fn: any function of one array; of a Flax NNX model, in evaluation: `model.eval()`.
+      fn: any function of one array; of a Flax NNX model, in evaluation: `model.eval()`. A model
+        that is made inside of it is not computed either.
       x: `(*batch, *spatial, channels)`, or `(*batch, channels, *spatial)`: an array or a
         `jax.ShapeDtypeStruct`.
       n: number of spatial axes; None (default) is all but a batch axis and the channels.
@@ -66,8 +67,9 @@ def receptive_field(
 
     Raises:
       CannotTell: (a ValueError) an operation on the way reads at positions that depend on the
-        picture (`max_pool` with `return_indices`, `grid_sample`), is a loop or a branch (`scan`,
-        `while`, `cond`), or is not known here; the message names it.
+        picture (`max_pool` with `return_indices`, `adaptive_max_pool`, a `grid_sample` whose grid
+        is computed from the picture), is a loop or a branch (`scan`, `while`, `cond`), or is not
+        known here; the message names it.
       ValueError, TypeError: the argument in backticks, what it must be, and what to do; what `fn`
         raises while it is traced.
 
@@ -81,9 +83,7 @@ def receptive_field(
     Source: A. Araujo, W. Norris, J. Sim, "Computing receptive fields of convolutional neural
     networks", Distill 2019.
     """
-    axes, size = spatial_axes(x, n, data_format)
-    if not axes:
-        raise ValueError(f"`x` must have at least one spatial axis, got shape {x.shape}")
+    axes, size = picture_axes(x, n, data_format)
     closed, results = jax.make_jaxpr(fn, return_shape=True)(x)
     steps = walk(closed, [picture(len(x.shape), axes, size)])
     while True:
@@ -104,6 +104,16 @@ def receptive_field(
         ]
         fields.append(ReceptiveField(*zip(*along, strict=True)))
     return jax.tree.unflatten(jax.tree.structure(results), fields)
+
+
+def picture_axes(
+    x: Any, n: int | None, data_format: str
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Where the spatial axes of `x` are, and their lengths: at least one."""
+    axes, size = spatial_axes(x, n, data_format)
+    if not axes:
+        raise ValueError(f"`x` must have at least one spatial axis, got shape {x.shape}")
+    return axes, size
 
 
 def spatial_axes(
@@ -145,20 +155,22 @@ def measure(
         rows = np.moveaxis(rows, axis, 0).reshape(rows.shape[axis], -1, 3).min(1)
     first, last = rows[:, 0], -rows[:, 1]
     sees = first < NOTHING // 2
+    if not sees.any():
+        return (0 if rows[:, 2].all() else None), None, None, False
     covers = bool((sees & (first <= 0) & (last >= length - 1)).all())
     step = None if axis is None else state.steps[axis]
     if axis is None or (covers and step is None):  # one field, and no more than the picture
         low, high = max(int(first.min()), 0), min(int(last.max()), length - 1)
-        return (high - low + 1, None, low, covers) if sees.any() else (0, None, None, False)
+        return high - low + 1, None, low, covers
     whole = sees & (rows[:, 2] > 0)
     size = np.where(whole, last - first + 1, 0)
-    largest = whole & (size == size.max())
-    step = step or find_step(rows, largest, 4)
+    inner = whole & (first > 0) & (last < length - 1)  # what no border changes
+    step = step or find_step(rows, inner, 4) or find_step(rows, whole, 4)
     if step is None:
         return (int(size.max()) if whole.any() else None), None, None, covers
     period, shift = step
     # Output 0 by the first whole field in the middle: it is the same, whole periods back.
-    known = [i for use in (largest, whole) for i in np.flatnonzero(use) if i % period == 0]
+    known = [i for use in (inner, whole) for i in np.flatnonzero(use) if i % period == 0]
     offset = int(first[known[0]]) - known[0] // period * shift if known else None
     stride = Fraction(shift, period)
     return (

@@ -1,10 +1,11 @@
 """What each operation does to the fields of its operands: one rule for each primitive.
 
 A rule gets the equation, the field of each operand (None where it does not depend on the picture),
-and functions that compute operands which are constants; it gives the fields of the results, or one
-for all of them. What has no rule, or reads where the picture tells it to, is a `CannotTell`.
+and the operands which are constants; it gives the fields of the results, or one for all of them.
+What has no rule, or reads where the picture tells it to, is a `CannotTell`.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -12,10 +13,25 @@ from jax.extend.core import JaxprEqn
 
 from jconv.analysis.fields import Field, union
 
-Constant: TypeAlias = Callable[[], Any] | None
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Constant:
+    """An array made of constants alone.
+
+    Attributes:
+      compute: gives its value.
+      weights: whether matrices from outside the program, or random numbers, are among the
+        constants: weights, whose values do not count for what is read.
+    """
+
+    compute: Callable[[], Any]
+    weights: bool
+
+
+Constants: TypeAlias = Sequence[Constant | None]
 Fields: TypeAlias = Sequence[Field | None]
 Result: TypeAlias = Field | Fields | None
-Rule: TypeAlias = Callable[[JaxprEqn, Fields, Sequence[Constant]], Result]
+Rule: TypeAlias = Callable[[JaxprEqn, Fields, Constants], Result]
 Unary: TypeAlias = Callable[[JaxprEqn, Field], Field | Sequence[Field]]
 
 _NAMES = """
@@ -44,7 +60,7 @@ def unary(*names: str) -> Callable[[Unary], Unary]:
     """A rule for the union of the operands' fields."""
 
     def add(function: Unary) -> Unary:
-        def every(eqn: JaxprEqn, fields: Fields, constants: Sequence[Constant]) -> Result:
+        def every(eqn: JaxprEqn, fields: Fields, constants: Constants) -> Result:
             return function(eqn, union([each for each in fields if each]))
 
         rule(*names)(every)
@@ -63,5 +79,5 @@ def _elementwise(eqn: JaxprEqn, seen: Field) -> Field:
 
 
 @rule("optimization_barrier")
-def _same(eqn: JaxprEqn, fields: Fields, constants: Sequence[Constant]) -> Fields:
+def _same(eqn: JaxprEqn, fields: Fields, constants: Constants) -> Fields:
     return fields

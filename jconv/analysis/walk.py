@@ -4,13 +4,14 @@ and which arguments they derive from."""
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import jax
+import numpy as np
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, jaxprs_in_params
 
-from jconv.analysis import axis_rules, window_rules  # noqa: F401 (they fill RULES)
+from jconv.analysis import axis_rules, position_rules, window_rules  # noqa: F401 (they fill RULES)
 from jconv.analysis.fields import CannotTell, Field, identity
 from jconv.analysis.rules import RULES, Constant, shape_of
 
@@ -21,6 +22,7 @@ CALLS = {
     "jit": "jaxpr",
     "pjit": "jaxpr",
     "closed_call": "call_jaxpr",
+    "eval_jaxpr": "call_jaxpr",  # its name from JAX 0.11 on
     "core_call": "call_jaxpr",
     "composite": "jaxpr",
     "checkpoint": "jaxpr",
@@ -39,12 +41,12 @@ class Value:
       seen: for each spatial axis of the picture, what the elements see along it; None where the
         array does not depend on the picture, `CannotTell` where that cannot be told.
       origins: the arguments that it derives from, by their names; None for what derives from data.
-      constant: computes it, if it is made of constants alone.
+      constant: how to compute it, if it is made of constants alone.
     """
 
     seen: tuple[State, ...]
     origins: frozenset[Any] | None = frozenset()
-    constant: Constant = None
+    constant: Constant | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -73,8 +75,9 @@ def walk(closed: ClosedJaxpr, inputs: Sequence[Value], times: int = 1) -> Walk:
     jaxpr, n = closed.jaxpr, max((len(each.seen) for each in inputs), default=0)
 
     def constant(value: Any) -> Value:
-        known = None if isinstance(value, jax.core.Tracer) else lambda: value
-        return Value((None,) * n, constant=known)
+        if isinstance(value, jax.core.Tracer):
+            return Value((None,) * n)
+        return Value((None,) * n, constant=Constant(lambda: value, weights=np.ndim(value) > 1))
 
     def value(var: Any) -> Value:
         return constant(var.val) if isinstance(var, Literal) else env[var]
@@ -154,9 +157,10 @@ def _results(eqn: JaxprEqn, operands: Sequence[Value], n: int) -> list[Value]:
     for each in operands:
         origins = None if origins is None or each.origins is None else origins | each.origins
     seen = [_propagated(eqn, operands, axis) for axis in range(n)]
-    constants: Sequence[Constant] = [None] * len(eqn.outvars)
+    constants: Sequence[Constant | None] = [None] * len(eqn.outvars)
     known = [each.constant for each in operands if each.constant]
-    if len(known) == len(operands) and not any(jaxprs_in_params(eqn.params)):
+    loops = any(jaxprs_in_params(eqn.params)) and not eqn.primitive.name.startswith("scatter")
+    if len(known) == len(operands) and not loops:
         constants = _constants(eqn, known)
     return [
         Value(tuple(axis[i] for axis in seen), origins, constants[i])
@@ -188,13 +192,18 @@ def _propagated(eqn: JaxprEqn, operands: Sequence[Value], axis: int) -> Sequence
     ]
 
 
-def _constants(eqn: JaxprEqn, operands: Sequence[Callable[[], Any]]) -> Sequence[Constant]:
+def _constants(eqn: JaxprEqn, operands: Sequence[Constant]) -> Sequence[Constant]:
     """How to compute the results, once, if anybody asks: the positions that a gather reads."""
 
     @functools.cache
     def outputs() -> Any:
         with jax.ensure_compile_time_eval():
-            out = eqn.primitive.bind(*(each() for each in operands), **eqn.params)
+            out = eqn.primitive.bind(*(each.compute() for each in operands), **eqn.params)
         return out if eqn.primitive.multiple_results else [out]
 
-    return [functools.partial(lambda i: outputs()[i], i) for i in range(len(eqn.outvars))]
+    random = eqn.primitive.name.startswith(("random", "rng", "threefry"))
+    weights = random or any(each.weights for each in operands)
+    return [
+        Constant(functools.partial(lambda i: outputs()[i], i), weights)
+        for i in range(len(eqn.outvars))
+    ]

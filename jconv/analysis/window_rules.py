@@ -4,20 +4,20 @@ from collections.abc import Sequence
 
 from jax.extend.core import JaxprEqn
 
-from jconv.analysis.fields import CannotTell, Field, mixed, placed, slide
-from jconv.analysis.rules import Constant, Fields, rule, shape_of, unary
+from jconv.analysis.fields import CannotTell, Field, mixed, placed, slide, union
+from jconv.analysis.rules import Constants, Fields, rule, shape_of, unary
 from jconv.geometry import Geometry, Windows
 
 
 @rule("jconv_forward", "jconv_input_gradient")
-def _jconv_conv(eqn: JaxprEqn, fields: Fields, constants: Sequence[Constant]) -> Field | None:
+def _jconv_conv(eqn: JaxprEqn, fields: Fields, constants: Constants) -> Field | None:
     geometry: Geometry = eqn.params["geometry"]
     transposed = eqn.primitive.name == "jconv_input_gradient"
     return _convolved(fields, geometry, range(2, 2 + geometry.n), geometry.n + 2, transposed)
 
 
 @rule("conv_general_dilated")
-def _conv(eqn: JaxprEqn, fields: Fields, constants: Sequence[Constant]) -> Field | None:
+def _conv(eqn: JaxprEqn, fields: Fields, constants: Constants) -> Field | None:
     numbers = eqn.params["dimension_numbers"]
     batch, channels, *spatial = numbers.lhs_spec
     seen = fields[0]
@@ -74,17 +74,27 @@ def _convolved(
 
 @unary("jconv_pool_sum", "jconv_pool_max", "jconv_pool_argmax", "jconv_pool_pick")
 def _pool(eqn: JaxprEqn, seen: Field) -> Field:
-    windows = eqn.params["geometry"]
-    for number in range(windows.n):
-        seen = slide(seen, 1 + number, windows, number)
-    return seen
+    return _pooled(eqn, seen)
 
 
 @unary("jconv_pool_spread")
 def _spread(eqn: JaxprEqn, seen: Field) -> Field:
+    return _pooled(eqn, seen, transposed=True)
+
+
+@rule("jconv_pool_place")
+def _place(eqn: JaxprEqn, fields: Fields, constants: Constants) -> Field:
+    """Each value goes to one element of its window, which all of the window decides upon."""
+    x, y = fields
+    return _pooled(
+        eqn, union([each for each in (x and _pooled(eqn, x), y) if each]), transposed=True
+    )
+
+
+def _pooled(eqn: JaxprEqn, seen: Field, transposed: bool = False) -> Field:
     windows = eqn.params["geometry"]
     for number in range(windows.n):
-        seen = slide(seen, 1 + number, windows, number, transposed=True)
+        seen = slide(seen, 1 + number, windows, number, transposed=transposed)
     return seen
 
 
@@ -103,7 +113,7 @@ def _reduce_window(eqn: JaxprEqn, seen: Field) -> Field:
 
 
 @rule("pad")
-def _pad(eqn: JaxprEqn, fields: Fields, constants: Sequence[Constant]) -> Field:
+def _pad(eqn: JaxprEqn, fields: Fields, constants: Constants) -> Field:
     low, high, interior = zip(*eqn.params["padding_config"], strict=True)
     seen, value = fields
     ones = (1,) * len(low)

@@ -97,10 +97,15 @@ class ConvNorm(nnx.Module):
         )
         self.activation = activation
 
+    @property
+    def structure(self) -> list[Callable[[jax.Array], jax.Array]]:
+        """What it applies, one after the other."""
+        return [each for each in (self.conv, self.norm, self.activation) if each is not None]
+
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = self.conv(x)
-        x = x if self.norm is None else self.norm(x)
-        return x if self.activation is None else self.activation(x)
+        for layer in self.structure:
+            x = layer(x)
+        return x
 
 
 def crop(x: jax.Array, start: int, size: tuple[int, ...]) -> jax.Array:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jconv.analysis.structure import Branches, Layer
 from jconv.arguments import PerAxis, per_axis
 from jconv.models.blocks import ConvNorm
 
@@ -66,10 +67,22 @@ class Block(nnx.Module):
         axes = range(-n - 1, 0)
         self.drop = nnx.Dropout(drop, broadcast_dims=axes, rngs=rngs) if drop else None
 
+    @property
+    def body(self) -> list[ConvNorm]:
+        return [getattr(self, f"conv{i}") for i in range(1, self.depth + 1)]
+
+    @property
+    def structure(self) -> list[Any]:
+        """What it is made of, for `field_of_layers`."""
+        if self.shortcut == "none":
+            return self.body
+        shortcut = [Layer(1, self.stride)] if self.shortcut == "padding" else [self.downsample]
+        return [Branches([self.body, [each for each in shortcut if each is not None]])]
+
     def __call__(self, x: jax.Array) -> jax.Array:
         y = x
-        for i in range(1, self.depth + 1):
-            y = getattr(self, f"conv{i}")(y)
+        for unit in self.body:
+            y = unit(y)
         y = y if self.drop is None else self.drop(y)
         if self.shortcut == "projection":
             y += x if self.downsample is None else self.downsample(x)

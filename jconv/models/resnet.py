@@ -15,11 +15,13 @@ from typing import Any
 import jax
 from flax import nnx
 
+from jconv.analysis.structure import Layer
 from jconv.arguments import PerAxis, choice, flag, integer, number, per_axis
 from jconv.models.blocks import HE_OUT, ConvNorm
 from jconv.models.layers import uniform
 from jconv.models.network import Config, Names, Network
 from jconv.models.norms import Norm
+from jconv.models.pools import MaxPool
 from jconv.models.residual import SHORTCUTS, Block
 from jconv.models.zoo import builder
 from jconv.ops.pool import max_pool
@@ -213,6 +215,14 @@ class ResNet(Network):
             x = x.mean(range(-self.config.n - 1, -1))
             yield "avgpool", x
             yield "logits", self.fc(x)
+
+    @property
+    def structure(self) -> list[Any]:
+        """What it is made of, for `field_of_layers`."""
+        config = self.config
+        pool = [MaxPool(3, n=config.n, stride=2, padding=1)] if self.pools else []
+        stages = (getattr(self, f"layer{stage}") for stage in range(1, len(config.depths) + 1))
+        return [self.conv1, *pool, *stages, *([Layer(None)] if config.num_classes else [])]
 
     @property
     def layouts(self) -> Mapping[str, Names]:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jconv.analysis.structure import Branches
 from jconv.arguments import integer, number
 from jconv.models.layers import Conv
 from jconv.models.network import Config, Network
@@ -76,6 +77,12 @@ class TemporalBlock(nnx.Module):
         self.drop2 = nnx.Dropout(config.dropout, rngs=rngs)
         self.downsample = Conv(in_channels, width, 1, **shared) if in_channels != width else None
 
+    @property
+    def structure(self) -> list[Any]:
+        """What it is made of, for `field_of_layers`."""
+        shortcut = [] if self.downsample is None else [self.downsample]
+        return [Branches([[self.conv1, self.conv2], shortcut])]
+
     def __call__(self, x: jax.Array) -> jax.Array:
         y = self.drop1(jax.nn.relu(self.conv1(x)))
         y = self.drop2(jax.nn.relu(self.conv2(y)))
@@ -110,6 +117,11 @@ class TCN(Network):
             if config.num_classes
             else None
         )  # fmt: skip
+
+    @property
+    def structure(self) -> list[Any]:
+        """What it is made of, for `field_of_layers`."""
+        return [self.blocks, *([] if self.score is None else [self.score])]
 
     def stages(self, x: jax.Array) -> Iterator[tuple[str, jax.Array]]:
         for level, block in enumerate(self.blocks):

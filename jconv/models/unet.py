@@ -109,6 +109,11 @@ class DoubleConv(nnx.Module):
         self.conv1 = ConvNorm(in_channels, out_channels, 3, **options)
         self.conv2 = ConvNorm(out_channels, out_channels, 3, **options)
 
+    @property
+    def structure(self) -> list[ConvNorm]:
+        """What it applies, one after the other."""
+        return [self.conv1, self.conv2]
+
     def __call__(self, x: jax.Array) -> jax.Array:
         return self.conv2(self.conv1(x))
 

@@ -13,6 +13,8 @@ from jax import lax
 
 import jconv
 from jconv.analysis.receptive_field import CannotTell, ReceptiveField, receptive_field
+from jconv.ops.resample import RESIZE_METHODS
+from tests.quick import quick_jit
 
 Fn = Callable[[jax.Array], jax.Array]
 
@@ -68,7 +70,7 @@ def reads(fn: Fn, shape: tuple[int, ...], axis: int) -> np.ndarray:
     for position in range(shape[axis]):
         x = np.ones(shape, np.float32)
         np.moveaxis(x, axis, 0)[position] = np.nan
-        y = np.isnan(np.moveaxis(jax.jit(fn)(x), axis, 0))
+        y = np.isnan(np.moveaxis(quick_jit(fn)(x), axis, 0))
         columns.append(y.any(axis=tuple(range(1, y.ndim))))
     return np.stack(columns, axis=1)
 
@@ -106,6 +108,8 @@ NETWORKS: dict[str, Fn] = {
     "shuffled": lambda x: jconv.pixel_shuffle(jnp.repeat(conv(x), 2 ** (x.ndim - 2), -1), 2),
     "unshuffled": lambda x: jconv.pixel_unshuffle(conv(x, 2, padding="SAME"), 2),
     "unfolded": lambda x: jconv.unfold(x, 3, stride=2),
+    "folded": lambda x: jconv.fold(jconv.unfold(x, 4, stride=2), x.shape[1:-1], stride=2),
+    "tiled": lambda x: jnp.tile(conv(x), (1, 2) + (1,) * (x.ndim - 2)),
     "local": local,
     "lax": lambda x: lax_conv(x, 2, [(0, 1)]),
     "lax transposed": lambda x: lax_conv(x, 1, [(1, 2)], 2),
@@ -116,6 +120,8 @@ NETWORKS: dict[str, Fn] = {
     "constant index": lambda x: jnp.take(x, np.arange(4, 16), axis=1),
 }
 
+
+FACTORS = [Fraction(2), Fraction(3, 2), Fraction(1, 2), Fraction(2, 5)]
 
 # Outputs that read both ends: their fields are no windows.
 BORDERS = ("wrap",)
@@ -140,6 +146,59 @@ def test_equals_what_nans_reach(name: str, shape: tuple[int, ...]):
         assert len(inner) >= 2
         assert max(inner) == size or name in BORDERS
         assert not found.covers[axis]
+
+
+# How the size changes, and options of `jconv.resize`.
+RESIZES: list[tuple[Fraction, dict[str, Any]]] = [
+    *((factor, {"method": method}) for method in RESIZE_METHODS for factor in FACTORS),
+    *(
+        (factor, {"method": method, "antialias": True})
+        for method in ("linear", "cubic")
+        for factor in FACTORS
+    ),
+]
+
+
+@pytest.mark.parametrize(("factor", "options"), RESIZES)
+def test_resize_equals_what_nans_reach(factor: Fraction, options: dict[str, Any]):
+    def fn(x: jax.Array) -> jax.Array:
+        return jconv.resize(x, (int(40 * factor),), **options)
+
+    assert_inner_reads(fn, reads(fn, (1, 40, 1), 1), 1 / factor)
+
+
+@pytest.mark.parametrize("factor", [Fraction(2), Fraction(2, 5)])
+@pytest.mark.parametrize(
+    ("method", "antialias"),
+    [
+        ("nearest", True),
+        ("linear", True),
+        ("lanczos3", True),
+        ("cubic", False),
+        ("cubic-pytorch", False),
+    ],
+)
+def test_resize_of_jax_equals_its_jacobian(method: str, antialias: bool, factor: Fraction):
+    def fn(x: jax.Array) -> jax.Array:
+        return jax.image.resize(x, (1, int(40 * factor), 1), method, antialias)
+
+    jacobian = quick_jit(jax.jacobian(fn))(jnp.zeros((1, 40, 1)))[0, :, 0, 0, :, 0]
+    assert_inner_reads(fn, np.abs(jacobian) > 1e-5, 1 / factor)
+
+
+def assert_inner_reads(fn: Fn, reads: np.ndarray, stride: Fraction) -> None:
+    """Outputs far from the borders read, (out, size), what their field says."""
+    length = reads.shape[1]
+    (size,), (found,), (offset,), _ = vars(of(fn, 1, length, 1)).values()
+    inner = [row.nonzero()[0] for row in reads]
+    inner = [seen if seen[0] > 0 and seen[-1] < length - 1 else [] for seen in inner]
+    assert max(seen[-1] - seen[0] + 1 for seen in inner if len(seen)) == size
+    assert found == stride
+    starts = [
+        (i, seen[0]) for i, seen in enumerate(inner) if len(seen) and i % stride.denominator == 0
+    ]
+    assert len(starts) > 2
+    assert all(start == offset + i * stride for i, start in starts)
 
 
 def of(fn: Callable[[jax.Array], Any], *shape: int, **options: Any) -> Any:
@@ -196,6 +255,49 @@ def test_patches_as_a_sequence():
         return jnp.concatenate([jnp.zeros((1, 1, 4)), y @ jnp.ones((4, 4))], axis=1)
 
     assert of(tokens, 1, 12, 10, 1).size == (2, 2)
+
+
+def test_zeros_of_a_matrix_are_not_read_where_fn_computes_it():
+    i = jnp.arange(20)
+
+    def band(x: jax.Array) -> jax.Array:
+        i = jnp.arange(20)
+        near = jnp.where(abs(i[:, None] - i) < 3, 1.0, 0.0)
+        return jnp.einsum("bhwc,hi,wj->bijc", x, near, jnp.eye(20))
+
+    assert of(band, 1, 20, 20, 1).size == (5, 1)
+    # Weights may be zero now and not later.
+    ours = jnp.where(i[:, None] == i, 1.0, 0.0)
+    assert of(lambda x: x[..., 0] @ ours, 1, 20, 1).covers == (True,)
+    assert of(lambda x: x[..., 0] @ jnp.zeros((20, 3)), 1, 20, 1).covers == (True,)
+
+    def drawn(x: jax.Array) -> jax.Array:
+        return x[..., 0] @ jax.random.bernoulli(jax.random.key(0), 0.1, (20, 3)).astype(float)
+
+    assert of(drawn, 1, 20, 1).covers == (True,)
+
+
+def test_positions_that_are_written_over():
+    def erased(x: jax.Array) -> jax.Array:
+        return x.at[:, :4].set(0.0)
+
+    def moved(x: jax.Array) -> jax.Array:
+        return lax.dynamic_update_slice(x, x[:, :8], (0, 4, 0))[:, 4:12]
+
+    assert of(lambda x: erased(x)[:, :4], 1, 20, 1).size == (0,)
+    assert of(lambda x: erased(x)[:, 4:], 1, 20, 1) == of(lambda x: x[:, 4:], 1, 20, 1)
+    assert of(moved, 1, 20, 1) == of(lambda x: x[:, :8], 1, 20, 1)
+    added = of(lambda x: x.at[:, 2:].add(x[:, :-2])[:, 2:], 1, 20, 1)
+    assert (added.size, added.stride, added.offset) == ((3,), (1,), (0,))
+
+
+def test_gradients():
+    def loss(x: jax.Array) -> jax.Array:
+        return jnp.square(jconv.max_pool(conv(x, padding=1), 2)).sum()
+
+    # Position 0 is in sums -1 to 1, these in the windows of -2 to 1, and these are sums of -3 to 2.
+    found = of(jax.grad(loss), 1, 20, 1)
+    assert (found.size, found.stride, found.offset) == ((6,), (1,), (-3,))
 
 
 def test_what_is_not_read():
