@@ -56,7 +56,7 @@ class Config:
     seed: int = 0
 
 
-TINY = Config(windows=(1, 3), dilations=(1,), depths=(1, 2), width=4, epochs=1, batch_size=256)
+TINY = Config(windows=(1, 3), dilations=(1,), depths=(2,), width=4, epochs=1, batch_size=256)
 
 
 class Choice(NamedTuple):
@@ -162,7 +162,7 @@ def twin(key: jax.Array, layers: list[Configuration], depth: int, width: int) ->
 
 
 def train_static(
-    key: jax.Array, layers: list[Configuration], depth: int, **options: Any
+    key: jax.Array, *, layers: list[Configuration], depth: int, **options: Any
 ) -> jax.Array:
     """The accuracy of the static network of one choice."""
 
@@ -191,7 +191,7 @@ def over_devices(function: Callable[..., Any], count: int) -> Callable[..., Any]
 
 
 def timed(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
-    """The result of a function of arrays, and the seconds that its compilation took."""
+    """A function of arrays, compiled, and the seconds that took."""
     start = time.perf_counter()
     compiled = jax.jit(function).lower(*arguments).compile()
     return compiled, time.perf_counter() - start
@@ -204,12 +204,6 @@ def run(compiled: Callable[..., Any], *arguments: Any) -> tuple[np.ndarray, floa
 
 
 # --- Results -------------------------------------------------------------------------------------
-
-
-def multiply_adds(layers: list[Configuration], depth: int, width: int) -> int:
-    """Of the static network, for one picture."""
-    network = nnx.eval_shape(lambda: twin(jax.random.key(0), layers, depth, width))
-    return cost(network, jax.ShapeDtypeStruct((1, SIZE, SIZE, 1), jnp.float32)).multiply_adds
 
 
 def heat_map(choices: Sequence[Choice], accuracy: np.ndarray, costs: np.ndarray) -> Any:
@@ -228,98 +222,125 @@ def heat_map(choices: Sequence[Choice], accuracy: np.ndarray, costs: np.ndarray)
     )
 
 
-def main(arguments: list[str] | None = None) -> None:
+class Sweep:
+    """The networks of a configuration, and how they are trained."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        ways = itertools.product(config.windows, config.dilations, config.strides, config.depths)
+        self.choices = [Choice(*each) for each in ways]
+        self.layers = layers_of(self.choices)
+        digits, held_out = load()
+        self.shared = {"digits": digits, "held_out": held_out, "config": config}
+        keys = jax.random.split(jax.random.key(config.seed), 2 * config.seeds)
+        self.keys, self.other_keys = keys[: config.seeds], keys[config.seeds :]
+
+    def side_by_side(self) -> tuple[np.ndarray, dict[str, float]]:
+        """The accuracy of each choice under each seed, (choices, seeds), and the seconds."""
+        over_seeds = jax.vmap(partial(train_swept, **self.shared), in_axes=(0, None, None))
+        over_choices = jax.vmap(over_seeds, in_axes=(None, 0, 0))
+        arguments = self.keys, self.layers, jnp.array([each.depth for each in self.choices])
+        program = over_devices(over_choices, len(self.choices))
+        compiled, compilation = timed(program, *arguments)
+        accuracy, training = run(compiled, *arguments)
+        return accuracy, {"compilation": compilation, "training": training}
+
+    def of(self, i: int) -> list[Configuration]:
+        return [layer[i] for layer in self.layers]
+
+    def static(self, i: int, keys: jax.Array) -> tuple[list[float], dict[str, float]]:
+        """The accuracy of one choice as a static network, under each seed, and the seconds."""
+        depth = self.choices[i].depth
+        one = partial(train_static, layers=self.of(i), depth=depth, **self.shared)
+        compiled, compilation = timed(one, keys[0])
+        results = [run(compiled, key) for key in keys]
+        seconds = {"compilation": compilation, "training": sum(each for _, each in results)}
+        return [float(each) for each, _ in results], seconds
+
+    def one_by_one(self) -> tuple[np.ndarray, dict[str, float]]:
+        """What `side_by_side` gives, by static networks one after another."""
+        results = [self.static(i, self.keys) for i in range(len(self.choices))]
+        seconds = {
+            name: sum(each[name] for _, each in results) for name in ("compilation", "training")
+        }
+        return np.array([each for each, _ in results]), seconds
+
+    def costs(self) -> np.ndarray:
+        """Multiply-adds of each choice, for one picture."""
+        picture = jax.ShapeDtypeStruct((1, SIZE, SIZE, 1), jnp.float32)
+        networks = (
+            nnx.eval_shape(partial(twin, self.keys[0], self.of(i), choice.depth, self.config.width))
+            for i, choice in enumerate(self.choices)
+        )
+        return np.array([cost(network, picture).multiply_adds for network in networks])
+
+
+def told(seconds: dict[str, float]) -> str:
+    return f"compiled in {seconds['compilation']:.1f} s, trained in {seconds['training']:.1f} s"
+
+
+def parse(arguments: list[str] | None) -> tuple[Config, argparse.Namespace]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--compare", action="store_true", help="train static networks of all too")
-    parser.add_argument("--epochs", type=int, help=f"of training (default: {Config.epochs})")
-    parser.add_argument("--seed", type=int, help="of weights and batches (default: 0)")
-    parser.add_argument("--out", default="results/kernel_sweep", help="folder of the results")
+    parser.add_argument("--epochs", type=int, default=Config.epochs, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and batches")
+    parser.add_argument("--out", type=Path, default="results/kernel_sweep", help="folder")
     parser.add_argument("--tiny", action="store_true", help="a run of seconds")
     options = parser.parse_args(arguments)
-    given = {
-        name: value for name in ("epochs", "seed") if (value := getattr(options, name)) is not None
-    }
-    config = dataclasses.replace(TINY if options.tiny else Config(), **given)
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
+    if options.epochs < 1:
+        parser.error(f"argument --epochs: must be at least 1, got {options.epochs}")
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"argument --out: must be a folder, got '{options.out}' ({error.strerror})")
+    config = dataclasses.replace(Config(), epochs=options.epochs, seed=options.seed)
+    return dataclasses.replace(TINY, seed=options.seed) if options.tiny else config, options
 
-    choices = [
-        Choice(*each)
-        for each in itertools.product(
-            config.windows, config.dilations, config.strides, config.depths
-        )
-    ]
-    layers, depths = layers_of(choices), jnp.array([choice.depth for choice in choices])
-    digits, held_out = load()
-    keys = jax.random.split(jax.random.key(config.seed), 2 * config.seeds)
-    keys, other_keys = keys[: config.seeds], keys[config.seeds :]
-    shared = {"digits": digits, "held_out": held_out, "config": config}
 
-    over_seeds = jax.vmap(partial(train_swept, **shared), in_axes=(0, None, None))
-    over_choices = jax.vmap(over_seeds, in_axes=(None, 0, 0))
-    swept, compilation = timed(over_devices(over_choices, len(choices)), keys, layers, depths)
-    accuracy, training = run(swept, keys, layers, depths)
-    print(
-        f"{len(choices)} configurations x {config.seeds} seeds in one program: compiled in "
-        f"{compilation:.1f} s, trained in {training:.1f} s"
-    )
-    seconds = {"compilation": compilation, "training": training}
+def main(arguments: list[str] | None = None) -> None:
+    config, options = parse(arguments)
+    networks = Sweep(config)
+    choices, costs = networks.choices, networks.costs()
+    accuracy, seconds = networks.side_by_side()
+    print(f"{len(choices)} configurations x {config.seeds} seeds in one program: {told(seconds)}")
 
-    def static(i: int) -> tuple[Callable[..., Any], float]:
-        mine = [layer[i] for layer in layers]
-        return timed(lambda key: train_static(key, mine, choices[i].depth, **shared), keys[0])
-
-    costs = np.array(
-        [
-            multiply_adds([layer[i] for layer in layers], choice.depth, config.width)
-            for i, choice in enumerate(choices)
-        ]
-    )
-    best = np.argsort(-accuracy.mean(1), kind="stable")
-    rows = [
-        {
-            **choice._asdict(),
-            "accuracy": accuracy[i].tolist(),
-            "multiply_adds": int(costs[i]),
-        }
+    rows: list[dict[str, Any]] = [
+        {**choice._asdict(), "accuracy": accuracy[i].tolist(), "multiply_adds": int(costs[i])}
         for i, choice in enumerate(choices)
     ]
-    print("window dilation stride depth   accuracy  multiply-adds")
+    result = {"config": dataclasses.asdict(config), "seconds": seconds, "configurations": rows}
+
+    def save() -> None:
+        (options.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+
+    save()
+    heat_map(choices, accuracy, costs).savefig(options.out / "heat_map.png", dpi=120)
+    best = np.argsort(-accuracy.mean(1), kind="stable")
+    print("window  dilation  stride  depth  accuracy  multiply-adds")
     for i in best:
         window, dilation, stride, depth = choices[i]
-        print(
-            f"{window:6} {dilation:8} {stride:6} {depth:5}   {accuracy[i].mean():8.1%} "
-            f"{costs[i]:14,}"
-        )
-    for i in best[:CONFIRMED]:
-        compiled, _ = static(i)
-        again = [float(run(compiled, key)[0]) for key in other_keys]
-        rows[i]["confirmed"] = again
-        print(f"confirmed by a static network: {choices[i]}, other seeds: {np.mean(again):.1%}")
+        shown = f"{accuracy[i].mean():8.1%}  {costs[i]:13,}"
+        print(f"{window:6}  {dilation:8}  {stride:6}  {depth:5}  {shown}")
+
+    for i in best[: 1 if options.tiny else CONFIRMED]:
+        rows[i]["confirmed"], _ = networks.static(i, networks.other_keys)
+        print(f"{choices[i]} as a static network, other seeds: {np.mean(rows[i]['confirmed']):.1%}")
+    save()
 
     if options.compare:
-        totals, expected = {"compilation": 0.0, "training": 0.0}, []
-        for i in range(len(choices)):
-            compiled, one = static(i)
-            results = [run(compiled, key) for key in keys]
-            totals["compilation"] += one
-            totals["training"] += sum(each for _, each in results)
-            expected.append([float(each) for each, _ in results])
-        seconds["static"] = totals
-        difference = accuracy - np.array(expected)
-        ratio = (compilation + training) / sum(totals.values())
+        expected, totals = networks.one_by_one()
+        share = sum(seconds.values()) / sum(totals.values())
+        difference, spread = accuracy - expected, np.ptp(accuracy, axis=1).mean()
         print(
-            f"one after another as static networks: compiled in {totals['compilation']:.1f} s, "
-            f"trained in {totals['training']:.1f} s; the sweep takes {ratio:.2f} of that\n"
-            f"accuracies differ from theirs by {difference.mean():+.2%} on average, at most "
-            f"{abs(difference).max():.2%}; between seeds by {np.ptp(accuracy, axis=1).mean():.2%}"
+            f"one after another as static networks: {told(totals)}; side by side takes {share:.2f} "
+            f"of that\naccuracies differ from theirs by {difference.mean():+.2%} on average, at "
+            f"most {abs(difference).max():.2%}; between seeds by {spread:.2%}"
         )
-        for row, each in zip(rows, expected, strict=True):
+        result["static_seconds"] = totals
+        for row, each in zip(rows, expected.tolist(), strict=True):
             row["static"] = each
-
-    heat_map(choices, accuracy, costs).savefig(out / "heat_map.png", dpi=120)
-    result = {"config": dataclasses.asdict(config), "seconds": seconds, "configurations": rows}
-    (out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+        save()
+    print(f"heat_map.png and result.json in '{options.out}'")
 
 
 if __name__ == "__main__":
