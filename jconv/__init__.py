@@ -30,6 +30,12 @@ from jconv.ops.adaptive import (
 from jconv.ops.conv import conv as conv, conv_transpose as conv_transpose
 from jconv.ops.depthwise import depthwise_conv as depthwise_conv, separable_conv as separable_conv
 from jconv.ops.general import conv_general_dilated as conv_general_dilated
+from jconv.ops.group import (
+    group_avg_pool as group_avg_pool,
+    group_conv as group_conv,
+    group_max_pool as group_max_pool,
+    lift_conv as lift_conv,
+)
 from jconv.ops.local import conv_local as conv_local, deform_conv as deform_conv
 from jconv.ops.patches import fold as fold, unfold as unfold
 from jconv.ops.pool import (

@@ -23,6 +23,7 @@ from jconv.models.fcn import (
     fcn16s as fcn16s,
     fcn32s as fcn32s,
 )
+from jconv.models.group import GroupConv as GroupConv, LiftConv as LiftConv
 from jconv.models.layers import Conv as Conv, ConvTranspose as ConvTranspose, bilinear as bilinear
 from jconv.models.network import Config as Config, Network as Network
 from jconv.models.norms import BatchNorm as BatchNorm, GroupNorm as GroupNorm
@@ -73,6 +74,7 @@ from jconv.models.segmentation import (
     fcn_resnet50 as fcn_resnet50,
     fcn_resnet101 as fcn_resnet101,
 )
+from jconv.models.sweep import SweepConv as SweepConv, SweepNetwork as SweepNetwork
 from jconv.models.tcn import TCN as TCN, TCNConfig as TCNConfig, tcn as tcn
 from jconv.models.unet import UNet as UNet, UNetConfig as UNetConfig, unet as unet
 from jconv.models.vgg import (

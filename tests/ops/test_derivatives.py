@@ -151,6 +151,10 @@ CASES = {
         output_shape=5,
         data_format="channels_first",
     ),
+    "lift_conv": case(jconv.lift_conv, random(4, 4, 1), random(2, 2, 1, 1), random(1)),
+    "group_conv": case(jconv.group_conv, random(4, 4, 4, 1), random(2, 2, 4, 1, 1), random(1)),
+    "group_max_pool": case(jconv.group_max_pool, random(3, 3, 4, 2)),
+    "group_avg_pool": case(jconv.group_avg_pool, random(3, 3, 4, 2)),
     "depthwise_conv": case(jconv.depthwise_conv, x1, k1, random(8), padding="SAME"),
     "separable_conv": case(
         jconv.separable_conv, x1, random(3, 4, 1), random(1, 4, 2), b[:2], stride=2, dilation=2
