@@ -34,6 +34,7 @@ def bench(script: str, *options: str) -> Any:
         ("operations", "digits", ("jconv / lax", "jconv", "lax")),
         ("pools", "odd pool", ("jconv / lax", "jconv", "lax")),
         ("vmap", "over both", ("jconv / its loop", "jconv", "jconv loop")),
+        ("sweep", "sizes, 8x8", ("by kinds / static", "vmap by kinds", "static")),
     ],
 )
 def test_a_benchmark_leaves_its_table_plot_and_numbers(
@@ -46,8 +47,8 @@ def test_a_benchmark_leaves_its_table_plot_and_numbers(
     title, ours, theirs = ratio
     for row in rows:
         assert row["ratios"][title] == pytest.approx(row["ms"][ours] / row["ms"][theirs])
-        assert row["compile_s"]["jconv"] > 0
-        assert row["bytes"]["jconv"] > 0
+        assert row["compile_s"][ours] > 0
+        assert row["bytes"][ours] > 0
         assert f"| {case} | {row['detail']} | {row['what']} |" in table.read_text()
     assert "geometric mean" in table.read_text()
     assert table.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
