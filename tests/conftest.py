@@ -1,8 +1,8 @@
 """Eight virtual CPU devices, compilations shared and short, and how many examples the property
 tests draw.
 
-HYPOTHESIS_PROFILE=fuzz draws many random examples instead of the same few, and lets programs be
-compiled as they are for users.
+HYPOTHESIS_PROFILE=fuzz draws many random examples instead of the same few, and lets LLVM optimise
+programs as it does for users.
 """
 
 import os
@@ -15,13 +15,10 @@ from hypothesis import HealthCheck, settings
 
 jax.config.update("jax_num_cpu_devices", 8)  # has an effect only before jax first computes
 
-# XLA's own passes all run; what its code generators and LLVM do to make programs fast takes most of
-# the time of the tests.
+# XLA's own passes all run; what LLVM adds to them takes most of the time of the tests.
 if os.environ.get("HYPOTHESIS_PROFILE") != "fuzz":
-    flags = ["--xla_backend_optimization_level=0", os.environ.get("XLA_FLAGS", "")]
-    if jax.__version_info__ < (0, 11):  # later there are no other emitters
-        flags.append("--xla_cpu_use_fusion_emitters=false")
-    os.environ["XLA_FLAGS"] = " ".join(flags).strip()
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=0 {flags}".strip()
 
 # Workers, and later runs, share what each compiles: thousands of small programs.
 CACHE = Path(__file__).parents[1] / ".jax_cache"

@@ -26,22 +26,23 @@ from jconv.models import (
 )
 from tests.quick import quick_jit
 
-# One of each kind, narrow: the others differ from these in depth or width alone.
+# One of each kind, narrow and shallow: the others differ from these in depth or width alone.
 THIN_VGG = {"widths": (8, 8, 16, 16, 16), "hidden": 32}
+THIN, THINNER = {"width": 16, "depths": (1, 2, 1, 1)}, {"width": 8, "depths": (1, 2, 1, 1)}
 PICTURE, CLIP = (4, 32, 32, 3), (4, 4, 16, 16, 3)
 KINDS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "alexnet": ((4, 63, 63, 3), {"hidden": 32}),
     "vgg16": (PICTURE, THIN_VGG),
     "vgg16_bn": (PICTURE, THIN_VGG),
     "resnet18": (PICTURE, {"width": 16}),
-    "resnet50": (PICTURE, {"width": 16}),
-    "resnext50_32x4d": (PICTURE, {"width": 16, "width_per_group": 16}),
-    "wide_resnet50_2": (PICTURE, {"width": 8}),
-    "plain18": (PICTURE, {"width": 16}),
+    "resnet50": (PICTURE, THIN),
+    "resnext50_32x4d": (PICTURE, {**THIN, "width_per_group": 16}),
+    "wide_resnet50_2": (PICTURE, THINNER),
+    "plain18": (PICTURE, THIN),
     "resnet20": (PICTURE, {}),
     "plain20": (PICTURE, {}),
-    "fcn_resnet50": (PICTURE, {"width": 16}),
-    "deeplabv3_resnet50": (PICTURE, {"width": 8}),
+    "fcn_resnet50": (PICTURE, THIN),
+    "deeplabv3_resnet50": (PICTURE, THINNER),
     "fcn32s": ((2, 9, 12, 3), THIN_VGG),
     "fcn16s": ((2, 9, 12, 3), THIN_VGG),
     "fcn8s": ((2, 9, 12, 3), THIN_VGG),

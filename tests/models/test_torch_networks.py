@@ -26,16 +26,25 @@ NETWORKS = {
 }
 
 
-SHALLOW = (2, 2, 2, 2)
+# Of what training is compared on less: networks of more than 50 layers, whose blocks are those of
+# 50, and dense layers of 4096.
+FEWER = {
+    **{name: {"depths": (2, 2, 2, 2)} for name in NETWORKS if "101" in name or "152" in name},
+    **{name: {"hidden": 64} for name in ("alexnet", "vgg16", "vgg16_bn")},
+}
 
 
-def twin(name: str, depths: tuple[int, ...] | None = None, **options: Any) -> Any:
+def twin(name: str, depths: Any = None, hidden: int = 4096, **options: Any) -> Any:
     """torchvision's network with random weights, and statistics as after training; no dropout. A
-    ResNet may have other `depths`."""
+    ResNet may have other `depths`, and 4096 dense units be only `hidden`."""
     models, build = torchvision.models, torchvision.models.resnet._resnet
 
-    def other(block: Any, layers: Any, *rest: Any, **options: Any) -> Any:
+    def shallow(block: Any, layers: Any, *rest: Any, **options: Any) -> Any:
         return build(block, list(depths or layers), *rest, **options)
+
+    class Narrow(torch.nn.Linear):
+        def __init__(self, ins: int, outs: int) -> None:
+            super().__init__(*(hidden if width == 4096 else width for width in (ins, outs)))
 
     if "_resnet" in name and not name.startswith("wide"):
         models = models.segmentation
@@ -43,7 +52,10 @@ def twin(name: str, depths: tuple[int, ...] | None = None, **options: Any) -> An
     elif name.endswith("_18"):
         models = models.video
     torch.manual_seed(0)
-    with mock.patch.object(torchvision.models.resnet, "_resnet", other):
+    with (
+        mock.patch.object(torchvision.models.resnet, "_resnet", shallow),
+        mock.patch.object(torch.nn, "Linear", Narrow),
+    ):
         model = getattr(models, name)(weights=None, **options)
     for module in model.modules():
         if hasattr(module, "running_mean"):
@@ -113,9 +125,7 @@ def test_a_training_step(name: str):
     error would."""
     wide = name not in ("alexnet", "vgg16")
     dtype, tolerance = (np.float64, 1e-6) if wide else (np.float32, 1e-4)
-    # Those of 50 layers are trained whole; of the deeper ones, the same blocks are more.
-    deep = "101" in name or "152" in name
-    options = {"depths": SHALLOW} if deep else {}
+    options = FEWER.get(name, {})
     theirs = twin(name, **options).train()
     theirs = theirs.double() if wide else theirs
     with jax.enable_x64(wide):
