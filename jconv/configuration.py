@@ -16,8 +16,8 @@ from jconv.operands import as_array
 # How words of padding are written among its numbers.
 WORDS = {"VALID": 0, "SAME": -1, "SAME_LOWER": -2, "CAUSAL": -3, "FULL": -4}
 
-# Up to so many kinds of windows are compiled one by one, each like a static one; a loop over taps is
-# compiled once, and then slower than any of them (experiments/bench/sweep.py).
+# Up to so many kinds of windows are compiled one by one, each like a static one; a loop over taps
+# is compiled once, and then slower than any of them (experiments/bench/sweep.py).
 KINDS = 32
 
 
