@@ -333,8 +333,8 @@ def test_inner_sizes_use_smaller_branches():
     )
     assert y.least == (8,)
     program = jax.jit(jax.vmap(sweep.conv, in_axes=(0, None, 0)))
-    text = program.lower(y, normal(3, 2, 2), configurations).as_text()
-    assert "tensor<1x8x2xf32>" in text
+    text = program.lower(y, normal(3, 2, 3), configurations).as_text()
+    assert "tensor<1x8x2xf32>" in text  # half of x
 
 
 @pytest.mark.parametrize(
