@@ -77,6 +77,13 @@ class Choice(NamedTuple):
     depth: int
 
 
+class Score(NamedTuple):
+    """Of the held-out digits; arrays with an axis for each seed."""
+
+    accuracy: Any
+    loss: Any  # mean cross-entropy, nats
+
+
 class Digits(NamedTuple):
     pictures: jax.Array  # (count, 8, 8, 1), float32 in [0, 1]
     labels: jax.Array  # (count,), int32
@@ -109,6 +116,9 @@ def layers_of(choices: Sequence[Choice]) -> list[Configuration]:
     return [sweep.stack([one(choice, layer) for choice in choices]) for layer in range(deepest)]
 
 
+cross_entropy = optax.softmax_cross_entropy_with_integer_labels
+
+
 # --- Training ------------------------------------------------------------------------------------
 
 
@@ -119,9 +129,9 @@ def train(
     digits: Digits,
     held_out: Digits,
     config: Config,
-) -> jax.Array:
-    """The held-out accuracy of a network after training: `make(key)` is its graph and parameters,
-    `predict(graph, parameters, x)` its logits."""
+) -> Score:
+    """How a network reads the held-out digits after training: `make(key)` is its graph and
+    parameters, `predict(graph, parameters, x)` its logits."""
     first, order = jax.random.split(key)
     graph, parameters = make(first)
     batches = len(digits.labels) // config.batch_size
@@ -134,8 +144,7 @@ def train(
 
         def loss(parameters: Any) -> jax.Array:
             logits = predict(graph, parameters, digits.pictures[index])
-            labels = digits.labels[index]
-            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+            return cross_entropy(logits, digits.labels[index]).mean()
 
         updates, moments = adam.update(jax.grad(loss)(parameters), moments, parameters)
         return (optax.apply_updates(parameters, updates), moments), None
@@ -147,13 +156,14 @@ def train(
     index = jnp.concatenate(orders).reshape(steps, config.batch_size)
     (parameters, _), _ = jax.lax.scan(step, (parameters, adam.init(parameters)), index)
     logits = predict(graph, parameters, held_out.pictures)
-    return (logits.argmax(-1) == held_out.labels).mean()
+    accuracy = (logits.argmax(-1) == held_out.labels).mean()
+    return Score(accuracy, cross_entropy(logits, held_out.labels).mean())
 
 
 def train_swept(
     key: jax.Array, layers: list[Configuration], depth: jax.Array, **options: Any
-) -> jax.Array:
-    """The accuracy of the network under one choice, which may be traced."""
+) -> Score:
+    """The network under one choice, which may be traced."""
 
     def make(key: jax.Array) -> tuple[Any, Any]:
         rngs = nnx.Rngs(key)
@@ -172,8 +182,8 @@ def twin(key: jax.Array, layers: list[Configuration], depth: int, width: int) ->
 
 def train_static(
     key: jax.Array, *, layers: list[Configuration], depth: int, **options: Any
-) -> jax.Array:
-    """The accuracy of the static network of one choice."""
+) -> Score:
+    """The static network of one choice."""
 
     def make(key: jax.Array) -> tuple[Any, Any]:
         return nnx.split(twin(key, layers, depth, options["config"].width))
@@ -196,6 +206,9 @@ def over_devices(function: Callable[..., Any], count: int) -> Callable[..., Any]
         mesh=Mesh(jax.devices()[:devices], "choices"),
         in_specs=(PartitionSpec(), each, each),
         out_specs=each,
+        # Parameters that start alike are no less each network's own: else the gradients of all
+        # devices would be summed for them.
+        check_vma=False,
     )
 
 
@@ -206,10 +219,14 @@ def timed(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
     return compiled, time.perf_counter() - start
 
 
-def run(compiled: Callable[..., Any], *arguments: Any) -> tuple[np.ndarray, float]:
+def run(compiled: Callable[..., Any], *arguments: Any) -> tuple[Score, float]:
     start = time.perf_counter()
-    result = np.asarray(compiled(*arguments))
-    return result, time.perf_counter() - start
+    score = jax.tree.map(np.asarray, compiled(*arguments))
+    return score, time.perf_counter() - start
+
+
+def stacked(scores: list[Score]) -> Score:
+    return Score(*map(np.stack, zip(*scores, strict=True)))
 
 
 # --- Results -------------------------------------------------------------------------------------
@@ -244,35 +261,35 @@ class Sweep:
         keys = jax.random.split(jax.random.key(config.seed), 2 * config.seeds)
         self.keys, self.other_keys = keys[: config.seeds], keys[config.seeds :]
 
-    def side_by_side(self) -> tuple[np.ndarray, dict[str, float]]:
-        """The accuracy of each choice under each seed, (choices, seeds), and the seconds."""
+    def side_by_side(self) -> tuple[Score, dict[str, float]]:
+        """Of each choice under each seed, (choices, seeds), and the seconds."""
         over_seeds = jax.vmap(partial(train_swept, **self.shared), in_axes=(0, None, None))
         over_choices = jax.vmap(over_seeds, in_axes=(None, 0, 0))
         arguments = self.keys, self.layers, jnp.array([each.depth for each in self.choices])
         program = over_devices(over_choices, len(self.choices))
         compiled, compilation = timed(program, *arguments)
-        accuracy, training = run(compiled, *arguments)
-        return accuracy, {"compilation": compilation, "training": training}
+        score, training = run(compiled, *arguments)
+        return score, {"compilation": compilation, "training": training}
 
     def of(self, i: int) -> list[Configuration]:
         return [layer[i] for layer in self.layers]
 
-    def static(self, i: int, keys: jax.Array) -> tuple[list[float], dict[str, float]]:
-        """The accuracy of one choice as a static network, under each seed, and the seconds."""
+    def static(self, i: int, keys: jax.Array) -> tuple[Score, dict[str, float]]:
+        """Of one choice as a static network, under each seed, and the seconds."""
         depth = self.choices[i].depth
         one = partial(train_static, layers=self.of(i), depth=depth, **self.shared)
         compiled, compilation = timed(one, keys[0])
         results = [run(compiled, key) for key in keys]
         seconds = {"compilation": compilation, "training": sum(each for _, each in results)}
-        return [float(each) for each, _ in results], seconds
+        return stacked([score for score, _ in results]), seconds
 
-    def one_by_one(self) -> tuple[np.ndarray, dict[str, float]]:
+    def one_by_one(self) -> tuple[Score, dict[str, float]]:
         """What `side_by_side` gives, by static networks one after another."""
         results = [self.static(i, self.keys) for i in range(len(self.choices))]
         seconds = {
             name: sum(each[name] for _, each in results) for name in ("compilation", "training")
         }
-        return np.array([each for each, _ in results]), seconds
+        return stacked([score for score, _ in results]), seconds
 
     def costs(self) -> np.ndarray:
         """Multiply-adds of each choice, for one picture."""
@@ -282,6 +299,11 @@ class Sweep:
             for i, choice in enumerate(self.choices)
         )
         return np.array([cost(network, picture).multiply_adds for network in networks])
+
+
+def told_of(score: Score, i: int) -> dict[str, list[float]]:
+    """Of one choice, for each seed."""
+    return {name: each[i].tolist() for name, each in score._asdict().items()}
 
 
 def told(seconds: dict[str, float]) -> str:
@@ -310,11 +332,12 @@ def main(arguments: list[str] | None = None) -> None:
     config, options = parse(arguments)
     networks = Sweep(config)
     choices, costs = networks.choices, networks.costs()
-    accuracy, seconds = networks.side_by_side()
+    score, seconds = networks.side_by_side()
+    accuracy = score.accuracy
     print(f"{len(choices)} configurations x {config.seeds} seeds in one program: {told(seconds)}")
 
     rows: list[dict[str, Any]] = [
-        {**choice._asdict(), "accuracy": accuracy[i].tolist(), "multiply_adds": int(costs[i])}
+        {**choice._asdict(), **told_of(score, i), "multiply_adds": int(costs[i])}
         for i, choice in enumerate(choices)
     ]
     result = {"config": dataclasses.asdict(config), "seconds": seconds, "configurations": rows}
@@ -332,22 +355,24 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"{window:6}  {dilation:8}  {stride:6}  {depth:5}  {shown}")
 
     for i in best[: 1 if options.tiny else CONFIRMED]:
-        rows[i]["confirmed"], _ = networks.static(i, networks.other_keys)
-        print(f"{choices[i]} as a static network, other seeds: {np.mean(rows[i]['confirmed']):.1%}")
+        confirmed = networks.static(i, networks.other_keys)[0].accuracy
+        rows[i]["confirmed"] = confirmed.tolist()
+        print(f"{choices[i]} as a static network, other seeds: {confirmed.mean():.1%}")
     save()
 
     if options.compare:
         expected, totals = networks.one_by_one()
         share = sum(seconds.values()) / sum(totals.values())
-        difference, spread = accuracy - expected, np.ptp(accuracy, axis=1).mean()
+        difference = accuracy - expected.accuracy
+        spread = np.ptp(accuracy, axis=1).mean()
         print(
             f"one after another as static networks: {told(totals)}; side by side takes {share:.2f} "
             f"of that\naccuracies differ from theirs by {difference.mean():+.2%} on average, at "
             f"most {abs(difference).max():.2%}; between seeds by {spread:.2%}"
         )
         result["static_seconds"] = totals
-        for row, each in zip(rows, expected.tolist(), strict=True):
-            row["static"] = each
+        for i, row in enumerate(rows):
+            row["static"] = told_of(expected, i)
         save()
     print(f"heat_map.png and result.json in '{options.out}'")
 

@@ -2,23 +2,32 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jconv.arguments import Padding, PerAxis, integer, is_sequence, pad_axes, per_axis
-from jconv.dynamic import Axes, Kind
+from jconv.dynamic import Axes
 from jconv.operands import as_array
 
 # How words of padding are written among its numbers.
 WORDS = {"VALID": 0, "SAME": -1, "SAME_LOWER": -2, "CAUSAL": -3, "FULL": -4}
 
-# Up to so many kinds of windows are compiled one by one, each like a static one; a loop over taps
-# is compiled once, and then slower than any of them (experiments/bench/sweep.py).
-KINDS = 32
+# Up to so many windows over inputs of different sizes are compiled one by one, each like a static
+# one; a loop over taps is compiled once, and slower than any of them (experiments/bench/sweep.py).
+BRANCHES = 64
+
+
+class Kind(NamedTuple):
+    """One configuration in Python's numbers."""
+
+    window: Axes
+    stride: Axes
+    dilation: Axes
+    padding: tuple[Axes, Axes]  # low and high, words of padding among them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +40,7 @@ class Bounds:
       low: the largest padding before the input.
       steps: pairs (growth, stride), of which outputs have at most `(size - 1 + growth) // stride +
         1` elements: growth is what padding adds to the input less what a window takes from it.
-      kinds: all kinds of windows that there are, or none for any within the bounds.
+      kinds: all configurations that there are, or none for any within the bounds.
     """
 
     window: Axes
@@ -46,10 +55,10 @@ class Bounds:
         """The largest."""
         return tuple(max(growth for growth, _ in steps) for steps in self.steps)
 
-    def outs(self, size: Axes, choose: Callable[[Iterable[int]], int]) -> Axes:
-        """The largest or smallest output of an input of `size`; at least 1."""
+    def out(self, size: Axes) -> Axes:
+        """The largest output of an input of `size`; at least 1."""
         return tuple(
-            max(choose((length - 1 + growth) // stride + 1 for growth, stride in steps), 1)
+            max(1, *((length - 1 + growth) // stride + 1 for growth, stride in steps))
             for length, steps in zip(size, self.steps, strict=True)
         )
 
@@ -302,10 +311,12 @@ def _bounds(
     def largest(array: np.ndarray) -> Axes:
         return tuple(array.reshape(-1, n).max(0).tolist())
 
-    rows = [each.reshape(-1, n).tolist() for each in (window, stride, dilation, growth)]
-    kinds: dict[tuple[Axes, Axes, Axes], Axes] = {}
-    for a, b, c, more in zip(*([tuple(axes) for axes in row] for row in rows), strict=True):
-        kinds[a, b, c] = tuple(map(max, kinds.get((a, b, c), more), more))
+    def listed(array: np.ndarray) -> list[Axes]:
+        return list(map(tuple, array.reshape(-1, n).tolist()))
+
+    sides = zip(listed(padding[..., 0]), listed(padding[..., 1]), strict=True)
+    columns = map(listed, (window, stride, dilation))
+    kinds = tuple(dict.fromkeys(itertools.starmap(Kind, zip(*columns, sides, strict=True))))
     steps = [
         sorted(set(zip(growth[..., axis].flat, stride[..., axis].flat, strict=True)))
         for axis in range(n)
@@ -316,9 +327,7 @@ def _bounds(
         extent=largest(around + 1),
         low=largest(low),
         steps=tuple(tuple((int(g), int(s)) for g, s in each) for each in steps),
-        kinds=tuple(Kind(*kind, more) for kind, more in kinds.items())
-        if len(kinds) <= KINDS
-        else (),
+        kinds=kinds if len(kinds) <= BRANCHES else (),
     )
 
 

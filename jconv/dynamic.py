@@ -7,17 +7,17 @@ axis WINDOW, STRIDE, DILATION, LOW (the padding before the input), SIZE and OUT:
 and y counts, the box from 0. What lies outside of its box is read as zero and written as zero, so
 the three forms remain each other's transposes.
 
-Where the kinds of windows are known (`Plan.kinds`), each is a branch of its own with a static
-geometry, which any of jconv's algorithms may compute. Where they are not, windows are added up tap
-by tap, in a loop that has as many laps as the window has taps. Either way work is in proportion to
-the window, not to the largest.
+Where all placements that there may be are known (`Plan.branches`), each is a branch of its own with
+a static geometry, which any of jconv's algorithms may compute. Where they are not, windows are
+added up tap by tap, in a loop that has as many laps as the window has taps. Either way work is in
+proportion to the window and its input, not to the largest.
 """
 
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -29,18 +29,10 @@ from jconv.operands import accumulator, last_of
 from jconv.primitives import conv
 
 Axes: TypeAlias = tuple[int, ...]
+Placement: TypeAlias = tuple[Axes, Axes, Axes, Axes, Axes, Axes]
 
 WINDOW, STRIDE, DILATION, LOW, SIZE, OUT = range(6)
 BOXES = {"w": WINDOW, "x": SIZE, "y": OUT}
-
-
-class Kind(NamedTuple):
-    """Windows with a branch of their own; their `growth` as in `Plan`."""
-
-    window: Axes
-    stride: Axes
-    dilation: Axes
-    growth: Axes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,25 +41,23 @@ class Plan:
 
     Attributes:
       size, window, out: spatial shapes of x, w and y.
-      sizes: boxes of x for which each kind has a branch: `size` first, then smaller ones.
       extent: the most positions that a window spans.
       stride: the largest.
       low: the largest padding before x.
       growth: the largest of low and high padding together, less the positions that the window
         spans beyond its first: `out <= (size - 1 + growth) // stride + 1`.
-      kinds: all windows that there are, or none for any within the bounds.
+      branches: all placements that there are, or none for any within the bounds.
       batch, in_channels, out_channels, groups: as in `Geometry`.
     """
 
     size: Axes
     window: Axes
     out: Axes
-    sizes: tuple[Axes, ...]
     extent: Axes
     stride: Axes
     low: Axes
     growth: Axes
-    kinds: tuple[Kind, ...]
+    branches: tuple[Placement, ...]
     batch: int
     in_channels: int
     out_channels: int
@@ -82,24 +72,21 @@ class Plan:
             "y": (self.batch, *self.out, self.out_channels),
         }
 
-    def geometry(self, kind: Kind, size: Axes) -> Geometry:
-        """Windows of a kind over a box of x that lies in its padding already."""
-        counts = (
-            max(min(most, (length - 1 + growth) // by + 1), 1)
-            for most, length, growth, by in zip(
-                self.out, size, kind.growth, kind.stride, strict=True
+    def geometry(self, placement: Placement) -> Geometry:
+        window, stride, dilation, low, size, out = placement
+        # As much padding after the input as the last window needs.
+        high = (
+            max((count - 1) * by + dilated(taps, step) - before - length, 0)
+            for count, by, taps, step, before, length in zip(
+                out, stride, window, dilation, low, size, strict=True
             )
         )
-        extents = map(dilated, kind.window, kind.dilation)
         return Geometry(
-            size=tuple(
-                (count - 1) * by + extent
-                for count, by, extent in zip(counts, kind.stride, extents, strict=True)
-            ),
-            window=kind.window,
-            stride=kind.stride,
-            padding=((0, 0),) * len(size),
-            dilation=kind.dilation,
+            size=size,
+            window=window,
+            stride=stride,
+            padding=tuple(zip(low, high, strict=True)),
+            dilation=dilation,
             base_dilation=(1,) * len(size),
             stack=1,
             batch=self.batch,
@@ -122,54 +109,35 @@ def compute(
     """One of the three forms of `jconv.primitives.conv`."""
     letters, result, _ = conv.FORMS[form]
 
-    def static(kind: Kind, size: Axes, *arrays: jax.Array) -> jax.Array:
-        geometry = plan.geometry(kind, size)
-        small = (
-            _shrink(letter, array, placement[LOW], plan, size, geometry)[None]
+    def static(branch: Placement, *arrays: jax.Array) -> jax.Array:
+        boxes = (
+            fitted(array, branch[BOXES[letter]], _first(letter))[None]
             for letter, array in zip(letters, arrays, strict=True)
         )
         options = {"algorithm": "auto", "precision": precision, "out_dtype": out_dtype}
-        y = getattr(conv, form)(*small, geometry, **options)[0]
-        return _grow(result, y, placement[LOW], plan, size, geometry)
+        y = getattr(conv, form)(*boxes, plan.geometry(branch), **options)[0]
+        first = _first(result)
+        return fitted(y, plan.shapes[result][first : first + len(plan.size)], first)
 
     def loop(*arrays: jax.Array) -> jax.Array:
-        y = LOOPS[form](_Phases(placement, plan), *arrays, precision, accumulator(out_dtype))
-        return y.reshape(plan.shapes[result]).astype(out_dtype)
+        boxes = map(partial(_boxed, placement=placement), letters, arrays)
+        y = LOOPS[form](_Phases(placement, plan), *boxes, precision, accumulator(out_dtype))
+        return _boxed(result, y.reshape(plan.shapes[result]).astype(out_dtype), placement)
 
     def filled(value: float, *_: jax.Array) -> jax.Array:
-        return jnp.full(plan.shapes[result], value, out_dtype)
+        return _boxed(result, jnp.full(plan.shapes[result], value, out_dtype), placement)
 
-    operands = (_boxed(letters[0], a, placement), _boxed(letters[1], b, placement))
-    if plan.kinds:
-        branches = [partial(static, kind, size) for kind, size in _branches(plan)]
-        # NaN tells that the window is none of the kinds, where a dtype can.
-        unknown = jnp.nan if jnp.issubdtype(out_dtype, jnp.inexact) else 0
-        branches = [*branches, partial(filled, unknown), partial(filled, 0)]
-        y = lax.switch(_branch(placement, plan), branches, *operands)
-    else:
-        empty = (placement[WINDOW] == 0).any()
-        y = lax.cond(empty, partial(filled, 0), loop, *operands)
-    return _boxed(result, y, placement)
-
-
-def _branches(plan: Plan) -> list[tuple[Kind, Axes]]:
-    """Each kind of window for each box of the input, the smallest box first."""
-    return [(kind, size) for kind in plan.kinds for size in reversed(plan.sizes)]
-
-
-def _branch(placement: jax.Array, plan: Plan) -> jax.Array:
-    """The first branch of the window's kind that holds the input and the output; the last for a
-    window without taps, and the one before it for a window of no kind."""
-    holds = jnp.stack(
-        [
-            (placement[: DILATION + 1] == np.array(kind[: DILATION + 1])).all()
-            & (placement[SIZE] <= np.array(size)).all()
-            & (placement[OUT] <= np.array(plan.geometry(kind, size).out)).all()
-            for kind, size in _branches(plan)
-        ]
-    )
-    index = jnp.where(holds.any(), holds.argmax(), len(holds))
-    return jnp.where((placement[WINDOW] == 0).any(), len(holds) + 1, index)
+    nothing = partial(filled, 0)
+    empty = (placement[OUT] == 0).any()
+    if not plan.branches:
+        return lax.cond(empty, nothing, loop, a, b)
+    branches = [partial(static, branch) for branch in plan.branches]
+    # NaN tells that the placement is none of those listed, where a dtype can.
+    unknown = partial(filled, jnp.nan if jnp.issubdtype(out_dtype, jnp.inexact) else 0)
+    equal = (placement == np.array(plan.branches)).all((1, 2))
+    index = jnp.where(equal.any(), equal.argmax(), len(branches))
+    index = jnp.where(empty, len(branches) + 1, index)
+    return lax.switch(index, [*branches, unknown, nothing], a, b)
 
 
 # --- Boxes ---------------------------------------------------------------------------------------
@@ -206,39 +174,6 @@ def _corner(start: jax.Array) -> tuple[jax.Array, ...]:
     """Where a slice of x or y begins that begins at `start` (n,) of its spatial axes."""
     zero = jnp.zeros((), start.dtype)
     return (zero, *start, zero)
-
-
-def _room(plan: Plan, size: Axes, geometry: Geometry) -> Axes:
-    """Where a box of x fits in wherever its padding ends."""
-    return tuple(
-        max(low + length, whole)
-        for low, length, whole in zip(plan.low, size, geometry.size, strict=True)
-    )
-
-
-def _shrink(
-    letter: str, array: jax.Array, low: jax.Array, plan: Plan, size: Axes, geometry: Geometry
-) -> jax.Array:
-    """The part of x, w or y that a branch needs; x within its padding."""
-    if letter == "w":
-        return fitted(array, geometry.window, 0)
-    if letter == "y":
-        return fitted(array, geometry.out, 1)
-    empty = jnp.zeros((plan.batch, *_room(plan, size, geometry), plan.in_channels), array.dtype)
-    placed = lax.dynamic_update_slice(empty, fitted(array, size, 1), _corner(low))
-    return fitted(placed, geometry.size, 1)
-
-
-def _grow(
-    letter: str, array: jax.Array, low: jax.Array, plan: Plan, size: Axes, geometry: Geometry
-) -> jax.Array:
-    """The transpose of `_shrink`."""
-    if letter == "x":
-        array = fitted(array, _room(plan, size, geometry), 1)
-        shape = (plan.batch, *size, plan.in_channels)
-        array = lax.dynamic_slice(array, _corner(low), shape)
-    first = _first(letter)
-    return fitted(array, plan.shapes[letter][first : first + len(size)], first)
 
 
 # --- Tap by tap ----------------------------------------------------------------------------------

@@ -10,9 +10,10 @@ that it would have by itself: results are `Masked`, arrays of the largest shape 
 counts in them.
 
 Under `vmap` configurations are computed one after another, each by its own window and not by the
-largest. Where there are not many kinds of windows, each is computed as a static one is, by any of
-jconv's algorithms. Many kinds, and values that are made while tracing (`from_arrays`), are computed
-tap by tap: that takes longer to run, but compiles once for all windows within the bounds.
+largest. Where there are not many kinds of windows and sizes of inputs, each is computed as a static
+one is, by any of jconv's algorithms. Where there are many, or the values are made while tracing
+(`from_arrays`), windows are added up tap by tap: that takes longer to run, but is compiled once for
+all windows within the bounds.
 """
 
 import dataclasses
@@ -26,15 +27,17 @@ import numpy as np
 
 from jconv.arguments import flag, integer
 from jconv.configuration import (
+    BRANCHES,
     WORDS as WORDS,
     Configuration as Configuration,
+    Kind,
     check_one as check_one,
     configuration as configuration,
     from_arrays as from_arrays,
     product as product,
     stack as stack,
 )
-from jconv.dynamic import OUT, Axes, Plan, fitted, masked
+from jconv.dynamic import OUT, Axes, Placement, Plan, fitted, masked
 from jconv.gather import take_flat
 from jconv.geometry import dilated
 from jconv.operands import (
@@ -49,9 +52,6 @@ from jconv.operands import (
 from jconv.primitives import dynamic
 from jconv.windows import check_channels, check_size, split_shape
 
-# So many sizes of an input, each half of the one before, have branches of their own.
-SIZES = 3
-
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -62,17 +62,22 @@ class Masked:
       values: `(*batch, *largest, channels)`. What lies outside of the box has no effect on what
         functions here make of it.
       size: int32 `(n,)`: the spatial shape of what counts.
-      least: static: `size` is not smaller.
+      sizes: static: all that `size` may be, or none if that is not known.
     """
 
     values: jax.Array
     size: jax.Array
-    least: Axes = dataclasses.field(metadata={"static": True})
+    sizes: tuple[Axes, ...] = dataclasses.field(metadata={"static": True})
+
+    @property
+    def n(self) -> int:
+        """Number of spatial axes."""
+        return self.size.shape[-1]
 
     @property
     def mask(self) -> jax.Array:
         """Which positions count: bool `largest`."""
-        largest = self.values.shape[-len(self.least) - 1 : -1]
+        largest = self.values.shape[-self.n - 1 : -1]
         return masked(jnp.ones(largest, bool), self.size, 0)
 
     def map(self, function: Callable[[jax.Array], jax.Array]) -> "Masked":
@@ -104,20 +109,49 @@ def compact(y: Masked) -> Any:
 
 
 def where(condition: Any, a: Masked, b: Masked) -> Masked:
-    """`a` if the bool `condition` holds, else `b`: of the largest shape of the two.
+    """`a` if the bool `condition` holds, else `b`.
 
     Args:
       condition: bool `()`, which may be traced.
-      a, b: with the same batch axes and channels.
+      a, b: of the same n, with the same batch axes and channels.
+
+    Returns:
+      `Masked`: of the largest shape of the two.
+
+    Raises:
+      TypeError: a or b is no `Masked`.
+      ValueError: they differ in more than their spatial shape.
+
+    >>> x = jnp.arange(4.0)[:, None]
+    >>> long, short = (sum_pool(x, configuration(window, n=1)) for window in (1, 3))
+    >>> compact(where(False, long, short))[:, 0]
+    array([3., 6.], dtype=float32)
     """
-    n = len(a.least)
+    for name, each in {"a": a, "b": b}.items():
+        if not isinstance(each, Masked):
+            raise TypeError(
+                f"`{name}` must be a Masked, the result of an operation here, got "
+                f"{type(each).__name__}"
+            )
+    n = a.n
+    if a.values.ndim != b.values.ndim or n != b.n or _others(a) != _others(b):
+        raise ValueError(
+            "`a` and `b` must have the same batch axes, n and channels, got values of shapes "
+            f"{a.values.shape} with n = {n} and {b.values.shape} with n = {b.n}"
+        )
     largest = tuple(map(max, a.values.shape[-n - 1 : -1], b.values.shape[-n - 1 : -1]))
     a_values, b_values = (fitted(each.values, largest, each.values.ndim - n - 1) for each in (a, b))
     return Masked(
         jnp.where(condition, a_values, b_values),
         jnp.where(condition, a.size, b.size),
-        tuple(map(min, a.least, b.least)),
+        tuple(sorted({*a.sizes, *b.sizes})) if a.sizes and b.sizes else (),
     )
+
+
+def _others(x: Masked) -> tuple[int, ...]:
+    """The shape of its batch axes and channels."""
+    shape = x.values.shape
+    return (*shape[: -x.n - 1], shape[-1])
 
 
 def as_masked(x: Any, n: int) -> Masked:
@@ -129,7 +163,7 @@ def as_masked(x: Any, n: int) -> Masked:
     check_size("x", size)
     # Known here, under `jit` too: so a configuration that does not fit is an error.
     whole: Any = np.array(size, np.int32)
-    return Masked(x, whole, size)
+    return Masked(x, whole, (size,))
 
 
 # --- Operations ----------------------------------------------------------------------------------
@@ -192,7 +226,7 @@ def conv(
     y = dynamic.forward(values, kernel, placement, plan, precision=precision, out_dtype=dtype)
     if bias is not None:
         y = masked(y + bias.astype(dtype), placement[OUT], 1)
-    return _result(y, x, configuration, placement)
+    return _result(y, x, plan, placement)
 
 
 def max_pool(x: jax.Array | Masked, configuration: Configuration) -> Masked:
@@ -216,7 +250,7 @@ def max_pool(x: jax.Array | Masked, configuration: Configuration) -> Masked:
     x, values, plan, placement = _pooled(x, configuration)
     index = dynamic.argmax(jax.lax.stop_gradient(as_real("x", values)), placement, plan)
     y = masked(take_flat(values, index), placement[OUT], 1)
-    return _result(y, x, configuration, placement)
+    return _result(y, x, plan, placement)
 
 
 def sum_pool(x: jax.Array | Masked, configuration: Configuration) -> Masked:
@@ -231,7 +265,7 @@ def sum_pool(x: jax.Array | Masked, configuration: Configuration) -> Masked:
     ones = jnp.ones((*plan.window, 1, plan.out_channels), values.dtype)
     dtype = result_dtype(None, values)
     y = dynamic.forward(values, ones, placement, plan, precision=None, out_dtype=dtype)
-    return _result(y, x, configuration, placement)
+    return _result(y, x, plan, placement)
 
 
 def avg_pool(
@@ -264,10 +298,9 @@ def global_avg_pool(x: Masked) -> jax.Array:
     >>> global_avg_pool(y)
     Array([2.], dtype=float32)
     """
-    n = len(x.least)
     values = as_inexact("x", x.values)
-    axes = tuple(range(values.ndim - n - 1, values.ndim - 1))
-    total = masked(values, x.size, values.ndim - n - 1).sum(axes)
+    first = values.ndim - x.n - 1
+    total = masked(values, x.size, first).sum(tuple(range(first, values.ndim - 1)))
     return total / x.size.prod().astype(total.dtype)
 
 
@@ -289,39 +322,48 @@ def _placed(
     n, bounds = configuration.n, configuration.bounds
     *batch, channels = (*x.values.shape[: -n - 1], x.values.shape[-1])
     size = x.values.shape[-n - 1 : -1]
-    sizes = [size]
-    while all(-(-length // 2) >= least for length, least in zip(sizes[-1], x.least, strict=True)):
-        if len(sizes) == SIZES or max(sizes[-1]) == 1:
-            break
-        sizes.append(tuple(-(-length // 2) for length in sizes[-1]))
+    branches = _branches(x.sizes, bounds.kinds)
     plan = Plan(
         size=size,
         window=window,
-        out=bounds.outs(size, max),
-        sizes=tuple(sizes),
+        out=bounds.out(size),
+        branches=branches if len(branches) <= BRANCHES else (),
         extent=bounds.extent,
         stride=bounds.stride,
         low=bounds.low,
         growth=bounds.growth,
-        kinds=bounds.kinds,
         batch=math.prod(batch),
         in_channels=channels,
         out_channels=out_channels,
         groups=groups,
     )
-    placement = _placement(x.size, configuration, plan.out)
+    leaves = (*jax.tree.leaves(configuration), x.size)
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        placement = _placement(jnp, *leaves)
+    else:
+        placement = _placement(np, *map(np.asarray, leaves))
+        _check_fits(placement)
+    placement = jnp.asarray(placement, jnp.int32).at[OUT].min(np.array(plan.out, np.int32))
     return x.values.reshape(plan.shapes["x"]), plan, placement
 
 
-def _placement(size: Any, configuration: Configuration, largest: Axes) -> Any:
-    """The placement of windows over an input of this size, words of padding in numbers."""
-    leaves = (*jax.tree.leaves(configuration), size)
-    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
-    xp: Any = jnp if traced else np
-    window, stride, dilation, padding, size = leaves if traced else map(np.asarray, leaves)
+def _branches(sizes: tuple[Axes, ...], kinds: tuple[Kind, ...]) -> tuple[Placement, ...]:
+    """All placements of these windows over inputs of these sizes that leave an output."""
+    if not (sizes and kinds):
+        return ()
+    window, stride, dilation, sides = (np.array(each)[:, None] for each in zip(*kinds, strict=True))
+    table = _placement(np, window, stride, dilation, np.moveaxis(sides, -2, -1), np.array(sizes))
+    rows = table[(table[..., OUT, :] > 0).all(-1)]
+    placements: Any = (tuple(map(tuple, row)) for row in rows.tolist())
+    return tuple(dict.fromkeys(placements))
+
+
+def _placement(xp: Any, window: Any, stride: Any, dilation: Any, padding: Any, size: Any) -> Any:
+    """The placement (..., 6, n) of windows over inputs of these sizes, by `xp`, NumPy or jnp; words
+    of padding in numbers. Where nothing fits, and of what has no taps, the output has length 0."""
     around = dilation * (window - 1)
     total = xp.maximum((size - 1) // stride * stride + around + 1 - size, 0)
-    low, high = padding[:, 0], padding[:, 1]
+    low, high = padding[..., 0], padding[..., 1]
     word = low
     for name, before, after in (
         ("SAME", total // 2, total - total // 2),
@@ -334,15 +376,15 @@ def _placement(size: Any, configuration: Configuration, largest: Axes) -> Any:
             for side, known in ((before, low), (after, high))
         )
     out = (size + low + high - around - 1) // stride + 1
-    if not traced:
-        _check_fits(window, dilation, size + low + high, out)
-    out = xp.clip(out, 0, xp.array(largest))
-    return jnp.asarray(xp.stack([window, stride, dilation, low, size, out]), jnp.int32)
+    out = xp.where((window > 0) & (size > 0), xp.maximum(out, 0), 0)
+    rows = xp.broadcast_arrays(window, stride, dilation, low, size, out)
+    return xp.stack(rows, axis=-2)
 
 
-def _check_fits(window: Any, dilation: Any, size: Any, out: Any) -> None:
+def _check_fits(placement: np.ndarray) -> None:
     """Every axis must hold at least one window; one without taps holds none on purpose."""
-    for axis in np.flatnonzero((out < 1) & (window > 0)):
+    window, _, dilation, _, size, out = placement
+    for axis in np.flatnonzero((out < 1) & (window > 0) & (size > 0)):
         raise ValueError(
             "`configuration` must have a window that fits into the padded input, but on spatial "
             f"axis {axis} it spans {dilated(window[axis], dilation[axis])} positions "
@@ -351,7 +393,7 @@ def _check_fits(window: Any, dilation: Any, size: Any, out: Any) -> None:
         )
 
 
-def _result(y: jax.Array, x: Masked, configuration: Configuration, placement: jax.Array) -> Masked:
-    batch = x.values.shape[: -configuration.n - 1]
-    least = configuration.bounds.outs(x.least, min)
-    return Masked(y.reshape(*batch, *y.shape[1:]), placement[OUT], least)
+def _result(y: jax.Array, x: Masked, plan: Plan, placement: jax.Array) -> Masked:
+    batch = x.values.shape[: -x.n - 1]
+    sizes = tuple(sorted({branch[OUT] for branch in plan.branches}))
+    return Masked(y.reshape(*batch, *y.shape[1:]), placement[OUT], sizes)

@@ -22,9 +22,9 @@ def test_a_run_equals_static_networks_and_leaves_its_results(
     assert sum("confirmed" in row for row in rows) == 1
     for row in rows:
         assert len(row["accuracy"]) == kernel_sweep.TINY.seeds
-        # The same weights and batches; of networks that have hardly learnt anything yet, rounding
-        # decides where classes are as likely as each other.
-        np.testing.assert_allclose(row["accuracy"], row["static"], atol=0.05)
+        # The same weights and batches. Not the accuracy: where classes are about as likely as each
+        # other, which they are to networks that have hardly learnt, rounding decides it.
+        np.testing.assert_allclose(row["loss"], row["static"]["loss"], rtol=1e-4)
     # A stride of 2 leaves the second of two convolutions a quarter of the work.
     one, two = (
         next(row["multiply_adds"] for row in rows if (row["window"], row["stride"]) == (3, stride))
