@@ -2,16 +2,16 @@
 
     python experiments/kernel_sweep.py --compare
 
-Expected: seven minutes on 2 cores, two without `--compare`. Result (jax 0.10.2 on CPU, means of
-two seeds after 8 epochs): four convolutions of 7x7 with stride 2 read best, 98.2%; those of 5x5
-98.1% for half of the multiply-adds, of 3x3 97.1% for a fifth. With as much to compute, stride
-helps, 98.2% against 95.7% at stride 1 for a quarter of the cost; dilation hurts after a stride,
-where the maps are 4x4, 85.4% against 98.2%. As static networks from other seeds the best three
-reach 97.9%, 97.6% and 96.9%.
+Expected: seven minutes on 2 cores, two and a half without `--compare`. Result (jax 0.10.2 on CPU,
+means of two seeds after 8 epochs): four convolutions of 7x7 with stride 2 read best, 98.2%; those
+of 5x5 98.1% for half of the multiply-adds, of 3x3 96.8% for a fifth. Stride helps, 98.2% against
+95.8% at stride 1 for a quarter of the cost; dilation hurts after a stride, where the maps are 4x4,
+85.3% against 98.2%. As static networks from other seeds the best three reach 97.9%, 97.6% and
+96.9%.
 
-All 48 networks side by side take 23 s of compilation and 106 s of training, one after another as
-static networks 173 s and 58 s: 0.55 of that in all, 1.8 times as long per step. Accuracies differ
-by 0.03% on average, and by 2.6% between seeds.
+All 48 networks side by side take 27 s of compilation and 83 s of training, one after another as
+static networks 180 s and 59 s: 0.46 of that in all, 1.4 times as long per step. Accuracies differ
+by 0.02% on average, at most by 0.28%, and by 2.6% between seeds.
 
 The configurations, each with several seeds, are trained side by side: one program, compiled once,
 in which `jax.vmap` maps over kernel sizes, dilations, strides, depths and keys. With several

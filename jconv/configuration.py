@@ -249,6 +249,15 @@ def from_arrays(
         outside the bounds. Of traced values that cannot be seen: an output then ends where the
         largest does.
       TypeError: no ints, or traced without `within`.
+
+    >>> within = product(window=(1, 9), padding=(0, "FULL"), n=1)
+    >>> @jax.jit
+    ... def spans(window):
+    ...     ones = jnp.ones_like(window)
+    ...     padding = jnp.full((*window.shape, 2), WORDS["SAME"])
+    ...     return from_arrays(window, ones, ones, padding, within=within).window
+    >>> spans(jnp.array([5]))
+    Array([5], dtype=int32)
     """
     given = {"window": window, "stride": stride, "dilation": dilation, "padding": padding}
     for name, array in given.items():

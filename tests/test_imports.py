@@ -68,6 +68,7 @@ LADDER: tuple[tuple[str, ...], ...] = (
         "plot.tables",
     ),
     ("plot",),
+    ("experiment",),
     ("__main__",),
 )
 CORE = LADDER.index(("jconv",))  # up to here, what `import jconv` loads

@@ -2,7 +2,7 @@
 
     python experiments/bench/sweep.py --out experiments/bench/sweep.md
 
-Expected: five minutes on 2 cores. Result: sweep.md and sweep.png beside this file.
+Expected: two minutes on 2 cores. Result: sweep.md and sweep.png beside this file.
 
 Convolutions of 64 pictures with 16 channels, in all sizes, dilations and strides of a list: static
 ones in one program, one after the other; `jax.vmap` over the configurations with each kind of
