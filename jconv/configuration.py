@@ -1,5 +1,6 @@
 """Configurations of windows as data: pytrees of int arrays, with static bounds."""
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Sequence
@@ -286,7 +287,9 @@ def from_arrays(
         if not traced:
             _check_within(bounds, within.bounds)
         bounds = dataclasses.replace(within.bounds, kinds=())
-    arrays = {name: jnp.asarray(array, jnp.int32) for name, array in given.items()}
+    # What is known stays known where a function is traced.
+    with contextlib.nullcontext() if traced else jax.ensure_compile_time_eval():
+        arrays = {name: jnp.asarray(array, jnp.int32) for name, array in given.items()}
     return Configuration(**arrays, bounds=bounds)
 
 

@@ -395,6 +395,21 @@ def test_exported():
     np.testing.assert_allclose(exported.call(*arrays), mapped(*arrays), rtol=1e-5, atol=1e-5)
 
 
+def test_configurations_made_where_a_function_is_traced():
+    x, kernel = normal(1, 8, 2), normal(3, 2, 4)
+
+    @jax.jit
+    def of(x: jax.Array) -> jax.Array:
+        configurations = sweep.product(window=(1, 3), padding="SAME", n=1)
+        with pytest.raises(ValueError, match="must have a window that fits"):
+            sweep.conv(x[:, :2], kernel, sweep.configuration(3, n=1))
+        return jax.vmap(sweep.conv, in_axes=(None, None, 0))(x, kernel, configurations).values
+
+    for i, window in enumerate((1, 3)):
+        expected = jconv.conv(x, kernel[:window], padding="SAME")
+        np.testing.assert_allclose(of(x)[i], expected, rtol=1e-5, atol=1e-6)
+
+
 def test_an_index_takes_configurations_out():
     configurations = sweep.product(window=(1, (2, 3)), padding=("SAME", 2), n=2)
     assert configurations.shape == (4,)

@@ -6,6 +6,7 @@ from jax.extend.core import JaxprEqn
 
 from jconv.analysis.rules import ELEMENTWISE, shape_of
 from jconv.analysis.window_rules import lax_geometry
+from jconv.dynamic import Plan
 from jconv.geometry import Geometry, Windows
 
 # What layers are called that belong to no module or scope, by their primitive: name and kind.
@@ -13,6 +14,10 @@ WORDS = {
     "jconv_forward": ("conv", "convolution"),
     "jconv_input_gradient": ("conv_transpose", "convolution"),
     "jconv_kernel_gradient": ("kernel_gradient", "convolution"),
+    "jconv_dynamic_forward": ("sweep_conv", "convolution"),
+    "jconv_dynamic_input_gradient": ("sweep_conv_transpose", "convolution"),
+    "jconv_dynamic_kernel_gradient": ("sweep_kernel_gradient", "convolution"),
+    "jconv_dynamic_argmax": ("sweep_argmax_pool", "pool"),
     "conv_general_dilated": ("conv", "convolution"),
     "dot_general": ("product", "product"),
     "jconv_pool_sum": ("sum_pool", "pool"),
@@ -56,15 +61,27 @@ def word(eqn: JaxprEqn) -> tuple[str, str] | None:
 
 
 def multiply_adds(eqn: JaxprEqn) -> int:
-    """Products that are added up, in a convolution or product; 0 in all else."""
+    """Products that are added up, in a convolution or product; 0 in all else.
+
+    Where windows are data, those of the dearest.
+    """
     if eqn.primitive.name == "dot_general":
         (summed, _), _ = eqn.params["dimension_numbers"]
         length = math.prod(shape_of(eqn.invars[0])[axis] for axis in summed)
         return math.prod(shape_of(eqn.outvars[0])) * length
-    lax = eqn.primitive.name == "conv_general_dilated"
-    geometry = lax_geometry(eqn) if lax else eqn.params.get("geometry")
-    if not isinstance(geometry, Geometry):
+    if WORDS.get(eqn.primitive.name, ("", ""))[1] != "convolution":
         return 0
+    if eqn.primitive.name == "conv_general_dilated":
+        return _convolved(lax_geometry(eqn))
+    plan: Plan | None = eqn.params.get("plan")
+    if plan is None:
+        return _convolved(eqn.params["geometry"])
+    if plan.branches:
+        return max(_convolved(plan.geometry(branch)) for branch in plan.branches)
+    return math.prod((*plan.shapes["y"], *plan.shapes["w"][:-1]))
+
+
+def _convolved(geometry: Geometry) -> int:
     maps = geometry.stack * geometry.batch * geometry.w_shape[-2] * geometry.out_channels
     return maps * math.prod(_meetings(geometry, axis) for axis in range(geometry.n))
 
@@ -101,6 +118,8 @@ def other_operations(eqn: JaxprEqn) -> int | None:
     if name in ("sort", "top_k"):
         axis = params["dimension" if name == "sort" else "axis"]
         return math.prod(operand) * math.ceil(math.log2(max(operand[axis], 1)))
+    if name == "jconv_dynamic_argmax":
+        return math.prod(result) * (math.prod(params["plan"].window) - 1)
     if name.startswith("jconv_pool"):
         windows = params["geometry"]
         count = operand[0] * math.prod(windows.out) * operand[-1]

@@ -1,11 +1,14 @@
 """Rules of what slides: convolutions, pools, and pads and slices, windows of one element."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 from jax.extend.core import JaxprEqn
 
 from jconv.analysis.fields import CannotTell, Field, mixed, placed, slide, union
 from jconv.analysis.rules import Constants, Fields, rule, shape_of, unary
+from jconv.dynamic import Plan
 from jconv.geometry import Geometry, Windows
 
 
@@ -14,6 +17,34 @@ def _jconv_conv(eqn: JaxprEqn, fields: Fields, constants: Constants) -> Field | 
     geometry: Geometry = eqn.params["geometry"]
     transposed = eqn.primitive.name == "jconv_input_gradient"
     return _convolved(fields, geometry, range(2, 2 + geometry.n), geometry.n + 2, transposed)
+
+
+@rule("jconv_dynamic_forward", "jconv_dynamic_input_gradient")
+def _dynamic_conv(eqn: JaxprEqn, fields: Fields, constants: Constants) -> Field | None:
+    """Where the windows are known: the box of the operand that counts, as it fills the result's."""
+    plan: Plan = eqn.params["plan"]
+    if constants[2] is None:
+        raise CannotTell("its windows are not known")
+    placement: Any = tuple(map(tuple, np.asarray(constants[2].compute()).tolist()))
+    geometry, (seen, kernel, _) = plan.geometry(placement), fields
+    transposed = eqn.primitive.name == "jconv_dynamic_input_gradient"
+    # All of an operand or result, and the box of it that counts.
+    ends = [(plan.size, geometry.size), (plan.out, geometry.out)]
+    (whole, box), (out_whole, out_box) = reversed(ends) if transposed else ends
+    seen = seen and _resized(seen, whole, box)
+    spatial, channels = range(1, 1 + geometry.n), 1 + geometry.n
+    result = _convolved([seen, kernel], geometry, spatial, channels, transposed)
+    return result and _resized(result, out_box, out_whole)
+
+
+def _resized(seen: Field, old: Sequence[int], new: Sequence[int]) -> Field:
+    """Cut or padded after the last element of each spatial axis, from the second axis on."""
+    ones = (1,) * len(old)
+    pads = tuple((0, after - before) for before, after in zip(old, new, strict=True))
+    windows = Windows(tuple(old), ones, ones, pads, ones, ones)
+    for number in range(windows.n):
+        seen = slide(seen, 1 + number, windows, number)
+    return seen
 
 
 @rule("conv_general_dilated")

@@ -1,6 +1,7 @@
 """Costs against what is counted by hand: operations, parameters, bytes, and names."""
 
 import collections
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -18,6 +19,7 @@ from jax import lax
 from jax.sharding import AxisType, PartitionSpec as P
 
 import jconv
+from jconv import sweep
 from jconv.analysis.cost import Cost, Row, cost
 from jconv.analysis.program import flat
 from jconv.analysis.summary import summarize
@@ -625,3 +627,24 @@ def test_arguments_that_are_no_arrays():
 def test_errors(args: Any, options: dict[str, Any], error: type[Exception], message: str):
     with pytest.raises(error, match=message):
         cost(*args, **options)
+
+
+def test_windows_that_are_data_cost_what_the_dearest_does():
+    x, kernel = shape(2, 12, 3), shape(5, 3, 4)
+    configurations = sweep.product(window=(3, 5), stride=(1, 2), padding="SAME", n=1)
+
+    def mapped(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return jax.vmap(sweep.conv, in_axes=(None, None, 0))(x, kernel, configurations).values
+
+    dearest = 2 * 12 * 5 * 3 * 4
+    assert cost(mapped, x, kernel).multiply_adds == len(configurations) * dearest
+    total = jax.grad(lambda x, kernel: mapped(x, kernel).sum(), argnums=(0, 1))
+    assert cost(total, x, kernel).multiply_adds == 2 * len(configurations) * dearest
+    # Of any windows within bounds, the largest.
+    bounds = dataclasses.replace(configurations.bounds, kinds=())
+    any_ = dataclasses.replace(configurations[0], bounds=bounds)
+    assert cost(lambda x, k: sweep.conv(x, k, any_).values, x, kernel).multiply_adds == dearest
+    pool = sweep.configuration(3, n=1)
+    found = cost(lambda x: sweep.max_pool(x, pool).values, x)
+    assert "sweep_argmax_pool" in [row.operation for row in found.rows]
+    assert found.uncounted == ()

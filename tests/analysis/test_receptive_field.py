@@ -12,6 +12,7 @@ from flax import nnx
 from jax import lax
 
 import jconv
+from jconv import sweep
 from jconv.analysis.receptive_field import CannotTell, ReceptiveField, receptive_field
 from jconv.ops.resample import RESIZE_METHODS
 from tests.quick import quick_jit
@@ -355,9 +356,37 @@ def test_constant_positions_are_computed_under_jit_too():
     traced(jnp.ones(1))
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("window", [3, 5])
+def test_windows_that_are_data_see_what_static_ones_see(window: int, stride: int):
+    configurations = sweep.product(window=(3, 5), stride=(1, 2), padding="SAME", n=1)
+    configuration = configurations[(3, 5).index(window) * 2 + stride - 1]
+
+    def swept(x: jax.Array) -> jax.Array:
+        return sweep.conv(x, ones(5), configuration).values
+
+    def static(x: jax.Array) -> jax.Array:
+        return conv(x, window, stride=stride, padding="SAME")
+
+    assert of(swept, 1, 16, 1) == of(static, 1, 16, 1)
+    back, static_back = (
+        lambda y, _fn=fn, _count=count: jax.vjp(_fn, jnp.ones((1, 16, 1)))[1](y[:, :_count])[0]
+        for fn, count in ((swept, 16), (static, 16 // stride))
+    )
+    shape = (1, 16 // stride, 1)
+    padded = ((0, 0), (0, 16 - 16 // stride), (0, 0))
+    assert of(lambda y: back(jnp.pad(y, padded)), *shape) == of(static_back, *shape)
+
+
 @pytest.mark.parametrize(
     ("fn", "primitive"),
     [
+        (
+            lambda x: jax.lax.map(
+                lambda c: sweep.conv(x, ones(5), c).values, sweep.product(window=(3, 5), n=1)
+            )[0],
+            "scan",
+        ),
         (lambda x: lax.scan(lambda c, _: (conv(c, padding=1), None), x, None, 3)[0], "scan"),
         (lambda x: lax.while_loop(lambda c: c.sum() < 3, lambda c: c + 1, x), "while"),
         (lambda x: lax.cond(x.sum() > 0, lambda x: x, lambda x: -x, x), "cond"),
