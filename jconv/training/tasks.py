@@ -22,13 +22,11 @@ Sums = dict[str, Any]  # arrays and `Mean`s: a pytree, whose leaves add up
 
 
 class Task(Protocol):
-    """Frozen and hashable.
+    """Frozen and hashable."""
 
-    Attributes:
-      told: the metrics that progress shows, the first ones first.
-    """
-
-    told: tuple[str, ...]
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Names of the metrics that progress shows."""
 
     def zeros(self) -> Sums:
         """The sums of no example."""
