@@ -117,7 +117,7 @@ def fit(
     interrupted, or killed, and resumed from its last checkpoint.
 
     Args:
-      model: a Flax NNX network, called with a batch of inputs.
+      model: a Flax NNX network, called with a batch of inputs, uint8 as floats from 0 to 1.
       task: its loss and metrics.
       source: examples for training.
       held_out: examples for evaluation.

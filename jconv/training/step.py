@@ -14,6 +14,7 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
+from jconv.training.data.examples import to_float
 from jconv.training.optimizer import Optimizer, make
 from jconv.training.sharding import data_mesh, shardings
 from jconv.training.tasks import Sums, Task
@@ -127,6 +128,7 @@ def setup(
 def train_step(setup: Setup, state: State, inputs: Any, targets: Any) -> tuple[State, jax.Array]:
     """The state after one more batch, and whether its loss and gradient were finite."""
     key = jax.random.fold_in(state.key, state.step)
+    inputs = to_float(inputs)
     if setup.augment is not None:
         inputs, targets = setup.augment(key, inputs, targets)
 
@@ -154,7 +156,7 @@ def evaluation_step(
     setup: Setup, state: State, inputs: Any, targets: Any, weights: jax.Array
 ) -> Sums:
     """Sums of what is measured on a batch, by the averaged parameters if there are some."""
-    sums = setup.task.sums(model_of(setup, state), inputs, targets, weights)
+    sums = setup.task.sums(model_of(setup, state), to_float(inputs), targets, weights)
     return jax.lax.with_sharding_constraint(sums, shardings(sums, setup.mesh, split=False))
 
 

@@ -249,11 +249,6 @@ def test_what_is_no_mask_stays():
             np.testing.assert_array_equal(each, targets)
 
 
-def moves(augment: Augmentation) -> bool:
-    """Whether anything can come from outside."""
-    return not isinstance(augment, Crop) or augment.padding != 0
-
-
 def test_flips_mirror_their_share():
     x = normal(1000, 3, 2, 1)
     flipped = run(Flip(0, probability=0.3), x, np.arange(1000))[0]

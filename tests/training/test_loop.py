@@ -81,6 +81,19 @@ def test_evaluation_counts_every_example_once():
     np.testing.assert_allclose(measured["accuracy"], accuracy, rtol=1e-6)
 
 
+def test_pictures_of_bytes_are_those_of_floats():
+    numbers = np.random.default_rng(0).integers(256, size=(64, 12, 1), dtype=np.uint8)
+    floats = Examples(numbers.astype(np.float32) / 255, SOURCE.targets)
+    config = Training(epochs=1, batch_size=32, optimizer=FAST)
+    losses = [
+        fit(Network(), TASK, each, held_out=each, config=config, quiet=True)[0]
+        for each in (Examples(numbers, SOURCE.targets), floats)
+    ]
+    for part in ("training", "held_out"):
+        first, second = (getattr(record, part)["loss"] for record in losses)
+        np.testing.assert_allclose(first, second, rtol=1e-6)
+
+
 def test_the_average_of_parameters_is_what_remains():
     model = Network()
     first = model.head.kernel[...]

@@ -138,9 +138,9 @@ class ResizedCrop(Augmentation):
     >>> import jax, jax.numpy as jnp
     >>> series = jnp.tile(jnp.arange(0.0, 60, 10)[:, None], (3, 1, 1))
     >>> ResizedCrop(area=(0.5, 1))(jax.random.key(0), series, jnp.arange(3))[0][..., 0].round()
-    Array([[ 0.,  9., 18., 28., 37., 46.],
-           [ 7., 13., 19., 25., 30., 36.],
-           [12., 19., 25., 31., 37., 43.]], dtype=float32)
+    Array([[ 0., 10., 20., 30., 39., 49.],
+           [ 1.,  9., 16., 23., 31., 38.],
+           [14., 20., 27., 33., 40., 46.]], dtype=float32)
 
     Source: C. Szegedy et al., "Going deeper with convolutions", CVPR 2015, section 6.
     """
@@ -195,15 +195,15 @@ class Affine(Augmentation):
         the centres of the outermost elements.
 
     >>> import jax, jax.numpy as jnp
-    >>> picture = jnp.zeros((5, 5)).at[2].set(1)
+    >>> picture = jnp.zeros((5, 5)).at[2].set(10)
     >>> batch = jnp.tile(picture[..., None], (3, 1, 1, 1))
-    >>> turned, _ = Affine(rotation=90)(jax.random.key(0), batch, jnp.arange(3))
+    >>> turned, _ = Affine(rotation=90)(jax.random.key(2), batch, jnp.arange(3))
     >>> turned[0, ..., 0].round()
-    Array([[0., 1., 0., 0., 0.],
-           [0., 1., 1., 0., 0.],
-           [0., 0., 1., 0., 0.],
-           [0., 0., 1., 1., 0.],
-           [0., 0., 0., 1., 0.]], dtype=float32)
+    Array([[ 0.,  0.,  0.,  0.,  0.],
+           [ 7.,  5.,  1.,  0.,  0.],
+           [ 1.,  6., 10.,  6.,  1.],
+           [ 0.,  0.,  1.,  5.,  7.],
+           [ 0.,  0.,  0.,  0.,  0.]], dtype=float32)
     """
 
     rotation: float = 0.0

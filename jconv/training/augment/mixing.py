@@ -30,11 +30,11 @@ class MixUp(Augmentation):
     >>> series = jnp.array([[0.0, 0], [100, 100]])[..., None]
     >>> mixed, targets = MixUp(classes=2, alpha=1)(jax.random.key(0), series, jnp.array([0, 1]))
     >>> mixed[..., 0].round()
-    Array([[80., 80.],
-           [90., 90.]], dtype=float32)
+    Array([[54., 54.],
+           [13., 13.]], dtype=float32)
     >>> (100 * targets).round()
-    Array([[20., 80.],
-           [10., 90.]], dtype=float32)
+    Array([[46., 54.],
+           [87., 13.]], dtype=float32)
 
     Source: H. Zhang et al., "mixup: beyond empirical risk minimization", ICLR 2018.
     """
@@ -69,11 +69,11 @@ class CutMix(Augmentation):
     >>> series = jnp.array([[0.0] * 8, [1] * 8])[..., None]
     >>> mixed, targets = CutMix(classes=2)(jax.random.key(0), series, jnp.array([0, 1]))
     >>> mixed[..., 0]
-    Array([[0., 1., 0., 0., 0., 0., 0., 0.],
-           [1., 0., 0., 0., 0., 0., 1., 1.]], dtype=float32)
+    Array([[1., 1., 0., 0., 0., 0., 0., 0.],
+           [1., 1., 0., 0., 0., 1., 1., 1.]], dtype=float32)
     >>> targets
-    Array([[0.875, 0.125],
-           [0.625, 0.375]], dtype=float32)
+    Array([[0.75 , 0.25 ],
+           [0.375, 0.625]], dtype=float32)
 
     Source: S. Yun et al., "CutMix: regularization strategy to train strong classifiers with
     localizable features", ICCV 2019; there the picture's border may cut the box.
@@ -88,11 +88,11 @@ class CutMix(Augmentation):
 
     def apply(self, key: jax.Array, inputs: jax.Array, targets: jax.Array) -> Batch:
         targets = _shares_of_classes(targets, self.classes)
-        batch, *spatial, _ = inputs.shape
+        size = inputs.shape[1:-1]
         share_key, box_key = jax.random.split(key)
-        area = 1 - _shares_kept(share_key, self.alpha, batch)
-        drawn = jax.random.uniform(box_key, (batch, 2 * len(spatial)))
-        pasted = inside(*boxes(drawn, area, 1.0, tuple(spatial)), tuple(spatial))
+        area = 1 - _shares_kept(share_key, self.alpha, len(inputs))
+        drawn = jax.random.uniform(box_key, (len(inputs), 2 * len(size)))
+        pasted = inside(*boxes(drawn, area, 1.0, size), size)
         mixed = jnp.where(pasted[..., None], _before(inputs), inputs)
         return mixed, _blend(1 - pasted.mean(range(1, pasted.ndim)), targets)
 
@@ -111,7 +111,7 @@ def _shares_kept(key: jax.Array, alpha: float, batch: int) -> jax.Array:
     if alpha == 0:  # where the distribution has no density
         return jnp.ones(batch)
     # Beta(alpha, alpha), in logarithms, so that a small alpha underflows nowhere.
-    return jax.random.dirichlet(key, jnp.full(2, alpha), (batch,))[:, 0]
+    return jax.random.dirichlet(key, jnp.full(2, float(alpha)), (batch,))[:, 0]
 
 
 def _shares_of_classes(targets: jax.Array, classes: int) -> jax.Array:

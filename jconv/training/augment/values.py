@@ -102,9 +102,9 @@ class Erase(Augmentation):
     >>> import jax, jax.numpy as jnp
     >>> series = jnp.ones((3, 8, 1))
     >>> Erase(area=(0.1, 0.5), probability=1)(jax.random.key(0), series, jnp.arange(3))[0][..., 0]
-    Array([[1., 1., 1., 1., 1., 0., 1., 1.],
-           [1., 1., 0., 1., 1., 1., 1., 1.],
-           [1., 1., 1., 1., 0., 0., 0., 1.]], dtype=float32)
+    Array([[1., 1., 0., 0., 0., 0., 1., 1.],
+           [1., 1., 1., 1., 1., 0., 1., 1.],
+           [0., 0., 1., 1., 1., 1., 1., 1.]], dtype=float32)
 
     Sources: Z. Zhong et al., "Random erasing data augmentation", AAAI 2020; T. DeVries, G. Taylor,
     "Improved regularization of convolutional neural networks with cutout", 2017.
@@ -122,11 +122,11 @@ class Erase(Augmentation):
         number("fill", self.fill)
 
     def apply(self, key: jax.Array, inputs: jax.Array, targets: jax.Array) -> Batch:
-        batch, *spatial, _ = inputs.shape
-        drawn = jax.random.uniform(key, (batch, 2 + 2 * len(spatial)))
+        size = inputs.shape[1:-1]
+        drawn = jax.random.uniform(key, (len(inputs), 2 + 2 * len(size)))
         chosen = drawn[:, 0] < self.probability
         area = jnp.where(chosen, between(*self.area, drawn[:, 1]), 0)
-        erased = inside(*boxes(drawn[:, 2:], area, self.aspect, tuple(spatial)), tuple(spatial))
+        erased = inside(*boxes(drawn[:, 2:], area, self.aspect, size), size)
         return jnp.where(erased[..., None], self.fill, inputs), targets
 
 
