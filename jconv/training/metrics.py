@@ -224,7 +224,7 @@ def _counting(targets: jax.Array, classes: int, ignore: int, weights: Any) -> ja
             f"`ignore` must be none of the {classes} classes, got {ignore}; use -1 if every "
             "target is a class"
         )
-    counts = (targets >= 0) & (targets < classes) & (targets != ignore)
+    counts = (targets >= 0) & (targets < classes)
     return jnp.where(counts, _weights(weights, targets.shape), 0)
 
 
