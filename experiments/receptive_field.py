@@ -1,0 +1,204 @@
+"""How much of a picture does one output see, and how much of that does it heed?
+
+    python experiments/receptive_field.py
+
+Expected: two minutes on 2 cores.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from matplotlib.figure import Figure
+
+import jconv
+from jconv import experiment, models, plot
+from jconv.analysis.effective import EffectiveField, effective_field
+from jconv.analysis.receptive_field import ReceptiveField, receptive_field
+from jconv.analysis.structure import field_of_layers
+from jconv.plot.style import BLACK, BLUE, GREEN, LINES, ORANGE
+from jconv.training.data.embedded import photographs
+
+SIZE = 448  # of the photograph: a field of ResNet-18's last stage fits
+SHARE = 0.95  # of the gradient, which an effective field holds
+LENGTH = 256  # of the signals that go through chains of layers
+STAGES = ["layer1.1", "layer2.1", "layer3.1", "layer4.1"]  # the last blocks of ResNet-18's
+
+# Whose last map, before the classifier, or whose classes of each pixel.
+KNOWN: dict[str, tuple[Callable[..., models.Network], str]] = {
+    "AlexNet": (models.alexnet, "pool5"),
+    "VGG-16": (models.vgg16, "pool5"),
+    "ResNet-18": (models.resnet18, "layer4.1"),
+    "ResNet-50": (models.resnet50, "layer4.2"),
+    "FCN-8s": (models.fcn8s, "logits"),
+    "DeepLabV3, backbone": (models.deeplabv3_resnet50, "layer4.2"),
+    "DeepLabV3": (models.deeplabv3_resnet50, "logits"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(experiment.Options):
+    depth: experiment.Count = 6
+    """convolutions in the longest chains of layers"""
+    networks: experiment.Count = 3
+    """ResNet-18s with random weights, whose gradients are averaged"""
+    width: experiment.Count = 64
+    """channels of their first stage"""
+
+
+TINY = Config(depth=2, networks=1, width=4)
+
+
+def few_layers(rngs: nnx.Rngs) -> dict[str, list[Any]]:
+    conv = partial(models.Conv, 1, 1, 3, n=1, rngs=rngs)
+    return {
+        "3 taps": [conv(padding=1)],
+        "3 taps, dilation 2": [conv(padding=2, dilation=2)],
+        "3 taps, twice": [conv(padding=1), conv(padding=1)],
+        "3 taps behind a pool of 2": [models.AvgPool(2, n=1), conv(padding=1)],
+        "3 taps behind 3 at stride 2": [conv(stride=2, padding=1), conv(padding=1)],
+    }
+
+
+def chains(depth: int, rngs: nnx.Rngs) -> dict[str, list[list[Any]]]:
+    """Ways to see more: of each the chains of 1, 2, ... and `depth` convolutions of 3 taps."""
+    conv, pool = partial(models.Conv, 1, 1, 3, n=1, rngs=rngs), models.AvgPool(2, n=1)
+    powers = [2**i for i in range(depth)]
+    ways = {
+        "alone": [[conv(padding=1)] for _ in powers],
+        "stride 2 in each": [[conv(stride=2, padding=1)] for _ in powers],
+        "dilation 1, 2, 4, ...": [[conv(padding=d, dilation=d)] for d in powers],
+        "a pool of 2 after each": [[conv(padding=1), pool] for _ in powers],
+    }
+    return {name: list(itertools.accumulate(way)) for name, way in ways.items()}
+
+
+def reach(layers: Sequence[Any]) -> int:
+    """How many positions of a signal the middle output depends on, by its gradient."""
+    field = effective_field(nnx.Sequential(*layers), jnp.ones((1, LENGTH, 1)))
+    return field.extent(1.0)[0]
+
+
+def fields_of(build: Callable[..., models.Network], *features: str) -> dict[str, ReceptiveField]:
+    """By the operations of a network, none of which is computed, nor a weight made."""
+
+    def fn(x: jax.Array) -> dict[str, jax.Array]:
+        network = build(rngs=nnx.Rngs(0))
+        network.eval()
+        return network.features(x, *features)
+
+    return receptive_field(fn, jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), jnp.float32))
+
+
+def effective_fields(picture: jax.Array, config: Config) -> dict[str, EffectiveField]:
+    """By the gradients of ResNet-18s, each in shares of its sum."""
+    shares: dict[str, list[np.ndarray]] = {name: [] for name in STAGES}
+    for key in jax.random.split(jax.random.key(config.seed), config.networks):
+        network = models.resnet18(num_classes=0, width=config.width, rngs=nnx.Rngs(key))
+        network.eval()
+        fields = effective_field(lambda x, of=network: of.features(x, *STAGES), picture[None])
+        for name, field in fields.items():
+            shares[name].append(field.gradient / field.gradient.sum())
+    return {name: EffectiveField(np.mean(each, axis=0)) for name, each in shares.items()}
+
+
+def photograph() -> jax.Array:
+    """(SIZE, SIZE, 3), from 0 to 1."""
+    picture = photographs().china / np.float32(255)
+    return jconv.resize(picture, (SIZE, SIZE * 3 // 2))[:, :SIZE]
+
+
+def draw_growth(
+    lengths: Mapping[str, Sequence[int]], seen: Sequence[int], heeded: Sequence[int]
+) -> Figure:
+    figure = Figure(figsize=(12, 4.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for (name, each), line, marker in zip(lengths.items(), LINES, "osx^", strict=False):
+        left.plot(range(1, len(each) + 1), each, label=name, marker=marker, **line)
+    left.set_title("Each convolution adds to the field,\neach stride, pool or dilation doubles it")
+    left.set(xlabel="convolutions of 3 taps", ylabel="field (positions)", yscale="log")
+    left.legend()
+    left.grid(alpha=0.3)
+    for name, shift, sizes, colour in (("sees", -0.2, seen, BLUE), ("heeds", 0.2, heeded, ORANGE)):
+        bars = right.bar(np.arange(len(STAGES)) + shift, sizes, 0.4, color=colour, label=name)
+        right.bar_label(bars)
+    right.set_title("The deeper the block of ResNet-18,\nthe less its output heeds of what it sees")
+    right.set(xlabel="block", ylabel="field (pixels)", xticks=range(4), xticklabels=STAGES)
+    right.legend()
+    return figure
+
+
+def draw_known(fields: Mapping[str, ReceptiveField]) -> Figure:
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.axvline(224, color=BLACK, linestyle=":", label="width of ImageNet's pictures")
+    for name, field in fields.items():
+        covers, size = field.covers[0], field.size[0] or 0
+        told = "all of any picture" if covers else f"{size}, stride {field.stride[0]}"
+        bar = axes.barh(name, size, color=GREEN if covers else BLUE)
+        axes.bar_label(bar, [told], padding=4)
+    axes.set(title="What one output of known networks sees", xlabel="field (pixels)")
+    axes.margins(x=0.25)
+    axes.invert_yaxis()
+    axes.legend()
+    return figure
+
+
+def main(arguments: list[str] | None = None) -> int:
+    run = experiment.start(Config, TINY, __doc__, arguments)
+    config = run.config
+    rngs = nnx.Rngs(config.seed)
+    few, many = few_layers(rngs), chains(config.depth, rngs)
+    fields = {name: field_of_layers(layers) for name, layers in few.items()}
+    lengths = {name: [field_of_layers(each).size[0] for each in way] for name, way in many.items()}
+    by_gradient = {name: [reach(each) for each in way] for name, way in many.items()}
+    reached = {name: reach(layers) for name, layers in few.items()}
+
+    known = {name: fields_of(build, at)[at] for name, (build, at) in KNOWN.items()}
+    picture = photograph()
+    blocks, effective = fields_of(models.resnet18, *STAGES), effective_fields(picture, config)
+    seen = [field.size[0] for field in blocks.values()]
+    heeded = [round(np.mean(field.extent(SHARE))) for field in effective.values()]
+
+    signal = plot.receptive_field(np.asarray(picture[SIZE // 2, 200:232].mean(-1)), fields, at=16)
+    signal.axes[0].set_title("Which positions of a signal one output sees")
+    gradient = effective[STAGES[-1]].gradient
+    shown = plot.receptive_field(picture, blocks, at=SIZE // 2, effective=gradient)
+    shown.legends[0].set_title(f"One output of ResNet-18 sees;\norange: {STAGES[-1]}'s heeds")
+    return run.finish(
+        f"3 taps see {fields['3 taps'].size[0]} positions, dilated by 2 "
+        f"{fields['3 taps, dilation 2'].size[0]}; {config.depth} convolutions of 3 taps see "
+        f"{lengths['alone'][-1]}, with strides of 2, or dilations that double, "
+        f"{lengths['stride 2 in each'][-1]}. In ResNet-18 an output of the last block sees "
+        f"{seen[-1]} pixels across and heeds {heeded[-1]}, which hold {SHARE:.0%} of its "
+        f"gradient: {heeded[-1] / seen[-1]:.0%} of the width, in the first stage "
+        f"{heeded[0] / seen[0]:.0%}.",
+        {
+            "few_layers": {name: field.size[0] for name, field in fields.items()},
+            "few_layers_by_gradient": reached,
+            "chains": lengths,
+            "chains_by_gradient": by_gradient,
+            "resnet18": {"block": STAGES, "sees": seen, "heeds": heeded},
+            "resnet18_by_gradient": [field.extent(1.0)[0] for field in effective.values()],
+            "known_networks": {
+                name: {"field": field.size[0], "stride": field.stride[0], "all": field.covers[0]}
+                for name, field in known.items()
+            },
+        },
+        {
+            "on_photograph": shown,
+            "few_layers": signal,
+            "growth": draw_growth(lengths, seen, heeded),
+            "known_networks": draw_known(known),
+        },
+    )
+
+
+if __name__ == "__main__":
+    experiment.exit_with(main)
