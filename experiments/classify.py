@@ -2,7 +2,8 @@
 
     python experiments/classify.py
 
-Expected: a minute on 2 cores.
+Expected: one and a half minutes of processor time. Result: held-out accuracy 99.2%, the mean of 3
+seeds, of which the worst reads 354 of the 360 digits and the best 359 (jax 0.10.2 on CPU).
 
 The data are scikit-learn's 1797 digits of 8x8 pixels. A fixed stratified fifth, 360 pictures, is
 held out whatever the seed; no network trains on it, and no epoch is chosen by it: the result is

@@ -30,7 +30,7 @@ NETWORKS = {
 # which leaves those that differ in depth the same; and dense layers of 4096.
 DEEP = [name for name in NETWORKS if any(depth in name for depth in ("50", "101", "152"))]
 FEWER = {
-    **dict.fromkeys(DEEP, {"depths": (1, 1, 2, 2)}),
+    **{name: {"depths": (1, 1, 2, 2)} for name in DEEP},
     **{name: {"hidden": 64} for name in ("alexnet", "vgg16", "vgg16_bn")},
 }
 DEEPER = ("resnet101", "resnet152", "wide_resnet101_2", "fcn_resnet101", "deeplabv3_resnet101")
