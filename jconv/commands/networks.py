@@ -85,18 +85,22 @@ def settings_of(options: argparse.Namespace, **settings: Any) -> dict[str, Any]:
 
 def build(options: argparse.Namespace, **settings: Any) -> Any:
     """The network in training mode, its weights drawn from `seed`, if options have one."""
-    rngs = nnx.Rngs(getattr(options, "seed", 0))
-    try:
-        return options.network[1](rngs=rngs, **settings_of(options, **settings))
-    except TypeError as error:
-        raise ValueError(f"`set`: {error}") from error
+    return _made(options, settings_of(options, **settings))
 
 
 def describe(options: argparse.Namespace, **settings: Any) -> Any:
     """The network in evaluation mode, its weights described but not drawn, which takes seconds."""
-    model = nnx.eval_shape(lambda: build(options, **settings))
+    settings = settings_of(options, **settings)
+    model = nnx.eval_shape(lambda: _made(options, settings))
     model.eval()
     return model
+
+
+def _made(options: argparse.Namespace, settings: dict[str, Any]) -> Any:
+    try:
+        return options.network[1](rngs=nnx.Rngs(getattr(options, "seed", 0)), **settings)
+    except TypeError as error:
+        raise ValueError(f"`set`: {error}") from error
 
 
 def load(options: argparse.Namespace, **settings: Any) -> Any:

@@ -1,8 +1,9 @@
 """One mesh over all devices: batches are split over it, parameters repeated or split too.
 
-On a cluster each process calls `jax.distributed.initialize()` first; nothing else changes:
+On a cluster each process calls `jax.distributed.initialize()` before anything else, which finds the
+others under Slurm or Open MPI; nothing else changes:
 
-    JAX_COORDINATOR_ADDRESS=host0:1234 python train.py   # on every machine, as JAX's docs have it
+    srun --nodes=4 python train.py
 """
 
 import math

@@ -53,7 +53,7 @@ BAD = {
 }
 
 
-# --- predict ------------------------------------------------------------------------------------
+# --- predict --------------------------------------------------------------------------------------
 
 
 def test_predictions_are_those_of_the_network(odd: Path, weights, capsys):
@@ -162,7 +162,7 @@ def test_ctrl_c_leaves_what_was_reached(tmp_path: Path, weights, capsys, monkeyp
     assert capsys.readouterr() == ("", "interrupted\n")
 
 
-# --- segment ------------------------------------------------------------------------------------
+# --- segment --------------------------------------------------------------------------------------
 
 
 def test_masks_and_overlays(odd: Path, tmp_path: Path, weights, capsys):
@@ -231,7 +231,7 @@ def test_names_of_other_classes(tmp_path: Path, weights, capsys):
     assert re.search("class [012]", capsys.readouterr().out)
 
 
-# --- Mistakes -----------------------------------------------------------------------------------
+# --- Mistakes -------------------------------------------------------------------------------------
 
 PREDICT = "predict tiny PICTURE --weights WEIGHTS"
 SEGMENT = "segment tiny_fcn PICTURE --weights FCN"

@@ -86,7 +86,7 @@ def untuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_tuned_times_are_told_and_kept(
     untuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    words = ("tune", "tiny_tcn", "--input", "12x1", "--rounds", "1", "--set", "widths=(4,)")
+    words = ("tune", "tiny_tcn", "--input", "12x1", "--rounds", "1")
     document = found(capsys, *words, "--out", tmp_path)
     assert document["steps"]
     kept = {}
@@ -144,7 +144,7 @@ def test_a_network_is_timed_beside_lax(
         return original(algorithm, *arguments)
 
     monkeypatch.setattr(bench, "by_algorithm", noting)
-    words = ("bench", "tiny_tcn", "--input", "12x1", "--rounds", "2", "--set", "widths=(4,)")
+    words = ("bench", "tiny_tcn", "--input", "12x1", "--rounds", "2")
     assert run(*words) == 0
     assert traced[1:] == [None, "xla"] * 2
     output, errors = capsys.readouterr()

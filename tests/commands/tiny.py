@@ -23,7 +23,7 @@ NETWORKS: dict[str, Callable[..., Any]] = {
     "tiny": partial(zoo.NETWORKS["resnet18"], depths=(1, 1), width=4, num_classes=7),
     "tiny_fcn": partial(zoo.NETWORKS["fcn_resnet50"], depths=(1, 1, 1, 1), width=4),
     "tiny_unet": partial(zoo.NETWORKS["unet"], depth=1, width=4, norm="none"),
-    "tiny_tcn": partial(zoo.NETWORKS["tcn"], widths=(4, 4), window=3),
+    "tiny_tcn": partial(zoo.NETWORKS["tcn"], widths=(4,), window=3),
 }
 
 
