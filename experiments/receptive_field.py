@@ -1,4 +1,4 @@
-"""How much of a picture does one output see, and how much of that does it heed?
+"""How much of a picture does one output see, and how much of that counts?
 
     python experiments/receptive_field.py
 
@@ -9,7 +9,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -30,21 +30,20 @@ SHARE = 0.95  # of the gradient, which an effective field holds
 LENGTH = 256  # of the signals that go through chains of layers
 STAGES = ["layer1.1", "layer2.1", "layer3.1", "layer4.1"]  # the last blocks of ResNet-18's
 
-# Whose last map, before the classifier, or whose classes of each pixel.
-KNOWN: dict[str, tuple[Callable[..., models.Network], str]] = {
-    "AlexNet": (models.alexnet, "pool5"),
-    "VGG-16": (models.vgg16, "pool5"),
-    "ResNet-18": (models.resnet18, "layer4.1"),
-    "ResNet-50": (models.resnet50, "layer4.2"),
-    "FCN-8s": (models.fcn8s, "logits"),
-    "DeepLabV3, backbone": (models.deeplabv3_resnet50, "layer4.2"),
-    "DeepLabV3": (models.deeplabv3_resnet50, "logits"),
+# Features of networks: the last maps before a classifier, or the classes of each pixel.
+KNOWN: dict[Callable[..., models.Network], dict[str, str]] = {
+    models.alexnet: {"pool5": "AlexNet"},
+    models.vgg16: {"pool5": "VGG-16"},
+    models.resnet18: {"layer4.1": "ResNet-18"},
+    models.resnet50: {"layer4.2": "ResNet-50"},
+    models.fcn8s: {"logits": "FCN-8s"},
+    models.deeplabv3_resnet50: {"layer4.2": "DeepLabV3, backbone", "logits": "DeepLabV3"},
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(experiment.Options):
-    depth: experiment.Count = 6
+    depth: Annotated[int, experiment.Bounds(1, 6)] = 6
     """convolutions in the longest chains of layers"""
     networks: experiment.Count = 3
     """ResNet-18s with random weights, whose gradients are averaged"""
@@ -115,21 +114,29 @@ def photograph() -> jax.Array:
 
 
 def draw_growth(
-    lengths: Mapping[str, Sequence[int]], seen: Sequence[int], heeded: Sequence[int]
+    lengths: Mapping[str, Sequence[int]], seen: Sequence[int], effective: Sequence[int]
 ) -> Figure:
     figure = Figure(figsize=(12, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     for (name, each), line, marker in zip(lengths.items(), LINES, "osx^", strict=False):
         left.plot(range(1, len(each) + 1), each, label=name, marker=marker, **line)
     left.set_title("Each convolution adds to the field,\neach stride, pool or dilation doubles it")
-    left.set(xlabel="convolutions of 3 taps", ylabel="field (positions)", yscale="log")
+    left.set(xlabel="convolutions of 3 taps", ylabel="receptive field (positions)", yscale="log")
     left.legend()
     left.grid(alpha=0.3)
-    for name, shift, sizes, colour in (("sees", -0.2, seen, BLUE), ("heeds", 0.2, heeded, ORANGE)):
+    within = f"effective: {SHARE:.0%} of its gradient"
+    for name, shift, sizes, colour in (
+        ("field", -0.2, seen, BLUE),
+        (within, 0.2, effective, ORANGE),
+    ):
         bars = right.bar(np.arange(len(STAGES)) + shift, sizes, 0.4, color=colour, label=name)
         right.bar_label(bars)
-    right.set_title("The deeper the block of ResNet-18,\nthe less its output heeds of what it sees")
-    right.set(xlabel="block", ylabel="field (pixels)", xticks=range(4), xticklabels=STAGES)
+    right.set_title(
+        "The deeper the block of ResNet-18,\nthe smaller the part of its field that counts"
+    )
+    right.set(
+        xlabel="block", ylabel="receptive field (pixels)", xticks=range(4), xticklabels=STAGES
+    )
     right.legend()
     return figure
 
@@ -143,7 +150,7 @@ def draw_known(fields: Mapping[str, ReceptiveField]) -> Figure:
         told = "all of any picture" if covers else f"{size}, stride {field.stride[0]}"
         bar = axes.barh(name, size, color=GREEN if covers else BLUE)
         axes.bar_label(bar, [told], padding=4)
-    axes.set(title="What one output of known networks sees", xlabel="field (pixels)")
+    axes.set(title="What one output of known networks sees", xlabel="receptive field (pixels)")
     axes.margins(x=0.25)
     axes.invert_yaxis()
     axes.legend()
@@ -160,31 +167,37 @@ def main(arguments: list[str] | None = None) -> int:
     by_gradient = {name: [reach(each) for each in way] for name, way in many.items()}
     reached = {name: reach(layers) for name, layers in few.items()}
 
-    known = {name: fields_of(build, at)[at] for name, (build, at) in KNOWN.items()}
+    known = {
+        name: field
+        for build, names in KNOWN.items()
+        for name, field in zip(names.values(), fields_of(build, *names).values(), strict=True)
+    }
     picture = photograph()
     blocks, effective = fields_of(models.resnet18, *STAGES), effective_fields(picture, config)
     seen = [field.size[0] for field in blocks.values()]
-    heeded = [round(np.mean(field.extent(SHARE))) for field in effective.values()]
+    counts = [round(np.mean(field.extent(SHARE))) for field in effective.values()]
 
     signal = plot.receptive_field(np.asarray(picture[SIZE // 2, 200:232].mean(-1)), fields, at=16)
     signal.axes[0].set_title("Which positions of a signal one output sees")
     gradient = effective[STAGES[-1]].gradient
     shown = plot.receptive_field(picture, blocks, at=SIZE // 2, effective=gradient)
-    shown.legends[0].set_title(f"One output of ResNet-18 sees;\norange: {STAGES[-1]}'s heeds")
+    shown.legends[0].set_title(
+        f"Receptive fields in ResNet-18;\norange: that of {STAGES[-1]}, effective"
+    )
     return run.finish(
         f"3 taps see {fields['3 taps'].size[0]} positions, dilated by 2 "
         f"{fields['3 taps, dilation 2'].size[0]}; {config.depth} convolutions of 3 taps see "
         f"{lengths['alone'][-1]}, with strides of 2, or dilations that double, "
         f"{lengths['stride 2 in each'][-1]}. In ResNet-18 an output of the last block sees "
-        f"{seen[-1]} pixels across and heeds {heeded[-1]}, which hold {SHARE:.0%} of its "
-        f"gradient: {heeded[-1] / seen[-1]:.0%} of the width, in the first stage "
-        f"{heeded[0] / seen[0]:.0%}.",
+        f"{seen[-1]} pixels across, but {SHARE:.0%} of its gradient is within {counts[-1]}: "
+        f"{counts[-1] / seen[-1]:.0%} of that width, at the end of the first stage "
+        f"{counts[0] / seen[0]:.0%}.",
         {
             "few_layers": {name: field.size[0] for name, field in fields.items()},
             "few_layers_by_gradient": reached,
             "chains": lengths,
             "chains_by_gradient": by_gradient,
-            "resnet18": {"block": STAGES, "sees": seen, "heeds": heeded},
+            "resnet18": {"block": STAGES, "field": seen, "effective": counts},
             "resnet18_by_gradient": [field.extent(1.0)[0] for field in effective.values()],
             "known_networks": {
                 name: {"field": field.size[0], "stride": field.stride[0], "all": field.covers[0]}
@@ -194,7 +207,7 @@ def main(arguments: list[str] | None = None) -> int:
         {
             "on_photograph": shown,
             "few_layers": signal,
-            "growth": draw_growth(lengths, seen, heeded),
+            "growth": draw_growth(lengths, seen, counts),
             "known_networks": draw_known(known),
         },
     )

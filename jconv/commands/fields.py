@@ -31,15 +31,15 @@ def add_fields(command: Parser, kind: type, *names: str) -> None:
     """
     group = command.add_argument_group(kind.__name__.lower())
     parameters = docstring_parser.parse_from_object(kind).params
-    help_ = {each.arg_name: " ".join((each.description or "").split()) for each in parameters}
+    said = {each.arg_name: " ".join((each.description or "").split()) for each in parameters}
     hints = typing.get_type_hints(kind)
     for field in dataclasses.fields(kind):
-        hint, text = hints[field.name], help_[field.name].replace("%", "%%")
+        hint, text = hints[field.name], said[field.name].removesuffix(".").replace("%", "%%")
         if dataclasses.is_dataclass(hint) or (names and field.name not in names):
             continue
         settings: dict[str, Any] = {"action": "store_true", "help": text}
         if hint is not bool:
-            default = "none" if field.default is None else field.default
+            default = "none" if field.default is None else str(field.default).removesuffix(".0")
             settings = {"default": field.default, "help": f"{text} (default: {default})"}
             if typing.get_origin(hint) is Literal:
                 settings["choices"] = typing.get_args(hint)

@@ -70,10 +70,10 @@ def test_help_is_what_the_dataclass_says(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         parse("--help")
     output = " ".join(capsys.readouterr().out.split())
-    assert "--step-size N how far, at once. (default: 3)" in output
+    assert "--step-size N how far, at once (default: 3)" in output
     assert "--inner {one,two} which of them, all of 100% (default: one)" in output
     assert "--rate X how fast (default: none)" in output
-    assert "--loud whether it says so." in output
+    assert "--loud whether it says so" in output
 
 
 @pytest.mark.parametrize(

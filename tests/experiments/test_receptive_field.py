@@ -1,4 +1,4 @@
-"""Fields by layers, by operations and by gradients: all the same, and not all of them heeded."""
+"""Fields by layers, by operations and by gradients: all the same, and how much of them counts."""
 
 import json
 from itertools import pairwise
@@ -21,10 +21,12 @@ def test_fields_are_those_of_the_gradients(tmp_path: Path):
     assert list(numbers["chains"].values()) == [[3, 5], [3, 7], [3, 7], [4, 10]]
 
     resnet = numbers["resnet18"]
-    assert resnet["sees"] == numbers["resnet18_by_gradient"] == [43, 99, 211, 435]
-    shares = [heeds / sees for heeds, sees in zip(resnet["heeds"], resnet["sees"], strict=True)]
+    assert resnet["field"] == numbers["resnet18_by_gradient"] == [43, 99, 211, 435]
+    shares = [
+        counts / sees for counts, sees in zip(resnet["effective"], resnet["field"], strict=True)
+    ]
     assert 0.3 < shares[-1] < shares[0] < 1
-    assert all(heeds < deeper for heeds, deeper in pairwise(resnet["heeds"]))
+    assert all(here < deeper for here, deeper in pairwise(resnet["effective"]))
 
     # As tests/analysis/test_known_networks.py has them from tables and by layers.
     known = numbers["known_networks"]

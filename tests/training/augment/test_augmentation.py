@@ -25,7 +25,6 @@ from jconv.training.augment import (
     ResizedCrop,
 )
 from tests.quick import quick_jit
-from tests.tolerance import assert_close
 from tests.training.augment.batches import (
     KEY,
     LABELS,
@@ -146,12 +145,12 @@ def test_dtypes_stay_and_a_batch_may_be_empty(dtype: str, x64: bool):
                 assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
 
 
-def test_half_precision_is_computed_in_float32():
+def test_half_precision_is_computed_in_float32_and_rounded_once():
     half = jnp.asarray(PICTURES, "bfloat16")
-    augment = Affine(rotation=50, zoom=0.5)
+    augment = Compose((ResizedCrop(), Colour(contrast=0.5)))
     rounded, _ = run(augment, half, LABELS)
     exact, _ = run(augment, half.astype(jnp.float32), LABELS)
-    assert_close(rounded, exact)
+    assert (rounded == exact.astype(half.dtype)).mean() > 0.99
 
 
 @dataclasses.dataclass(frozen=True)
