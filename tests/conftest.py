@@ -22,9 +22,13 @@ if os.environ.get("HYPOTHESIS_PROFILE") != "fuzz":
 
 # Workers, and later runs, share what each compiles: thousands of small programs.
 CACHE = Path(__file__).parents[1] / ".jax_cache"
-jax.config.update("jax_compilation_cache_dir", str(CACHE))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+for name, value in {
+    "jax_compilation_cache_dir": str(CACHE),
+    "jax_persistent_cache_min_compile_time_secs": 0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}.items():
+    jax.config.update(name, value)
+    os.environ[name.upper()] = str(value)  # for processes that tests start
 
 # What jconv knows of this machine is not the user's: one proof of oneDNN, and nothing tuned.
 os.environ["JCONV_CACHE_DIR"] = str(CACHE / "jconv")
