@@ -38,9 +38,8 @@ class Checkpoints:
     def save(self, step: int, state: State, notes: dict[str, Any], score: float) -> None:
         if step in self.manager.all_steps():
             return
-        items = ocp.args.Composite(
-            state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave(notes)
-        )
+        noted = ocp.args.JsonSave({**notes, "score": score})
+        items = ocp.args.Composite(state=ocp.args.StandardSave(state), notes=noted)
         self.manager.save(step, args=items, metrics={"score": score}, force=True)
 
     def restore(self, like: State) -> tuple[State, dict[str, Any]] | None:
@@ -66,8 +65,12 @@ class Checkpoints:
 
     def best(self, like: State) -> tuple[State, dict[str, Any]]:
         """The state with the highest score."""
-        scores = {step: self.manager.metrics(step)["score"] for step in self.steps()}
+        scores = {step: self._notes(step)["score"] for step in self.steps()}
         return self._read(max(scores, key=lambda step: (scores[step], step)), like)
+
+    def _notes(self, step: int) -> dict[str, Any]:
+        found = self.manager.restore(step, args=ocp.args.Composite(notes=ocp.args.JsonRestore()))
+        return dict(found.notes)
 
     def _read(self, step: int, like: State) -> tuple[State, dict[str, Any]]:
         def shape(leaf: Any) -> jax.ShapeDtypeStruct:

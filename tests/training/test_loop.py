@@ -13,10 +13,12 @@ from flax import nnx
 
 from jconv.models.layers import Conv
 from jconv.ops.adaptive import global_avg_pool
+from jconv.training.checkpoint import Checkpoints
 from jconv.training.data.examples import Examples
 from jconv.training.evaluation import evaluate
 from jconv.training.loop import Diverged, Record, Training, fit
 from jconv.training.optimizer import Optimizer
+from jconv.training.step import setup
 from jconv.training.tasks import Classification, Regression
 
 FAST = Optimizer(learning_rate=0.1, schedule="constant", warmup=0)
@@ -228,3 +230,16 @@ def test_wrong_tasks():
         Classification(2, smoothing=1)
     with pytest.raises(ValueError, match="`source` must have at least one example"):
         evaluate(Network(), TASK, Examples(np.ones((0, 12, 1)), np.ones(0, int)))
+
+
+def test_the_best_checkpoint_is_kept(tmp_path: Path):
+    history = run(tmp_path, epochs=6, optimizer=Optimizer(learning_rate=0.5, schedule="constant"))
+    scores = {each.step: each.held_out["accuracy"] for each in history}
+    best = max(scores, key=lambda step: (scores[step], step))
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    _, like = setup(Network(), TASK, FAST, 12, 2)
+    state, notes = checkpoints.best(like)
+    assert int(state.step) == best
+    assert notes["score"] == scores[best]
+    assert {*checkpoints.steps()} == {best, 10, 12}
+    checkpoints.close()
