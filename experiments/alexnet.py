@@ -2,7 +2,17 @@
 
     python experiments/alexnet.py
 
-Expected: a quarter of a minute on 2 cores.
+Expected: ten seconds on 2 cores. Result (jax 0.10.2 on CPU): of a picture of 224x224 it sees 55x55
+windows of 11x11 pixels, each 4 pixels after the one before, through 64 filters, which are 0.04% of
+the parameters and 10% of the multiply-adds. Of all 61.1 million parameters 96% are in the three
+dense layers, 62% in the first of them; 92% of the multiply-adds are in the five convolutions.
+Residual networks average over positions before their only dense layer: it has 4% of the parameters
+of ResNet-18 and 8% of those of ResNet-50.
+
+The filters are made by hand, stripes in 8 directions as AlexNet learns them, to show what such a
+layer finds in one of scikit-learn's photographs: for each direction, stripes of it get the largest
+answer from a filter of that direction. Leaves in the folder `--out`: costs.png, windows.png,
+filters.png, maps.png and result.json.
 """
 
 import dataclasses
@@ -17,7 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 import jconv
-from jconv import experiment, models
+from jconv import experiment, models, plot
 from jconv.analysis.cost import cost
 from jconv.plot.style import BLUE, GREEN, ORANGE, VERMILION
 from jconv.training.data.embedded import photographs
@@ -115,41 +125,19 @@ def dense(layers: Layers, of: str) -> float:
 # --- Figures -------------------------------------------------------------------------------------
 
 
-def mosaic(tiles: np.ndarray) -> np.ndarray:
-    """64 tiles (height, width, channels, 64) from 0 to 1 as 8x8, with white lines between."""
-    framed = np.pad(tiles, ((1, 1), (1, 1), (0, 0), (0, 0)), constant_values=1)
-    height, width, channels, _ = framed.shape
-    rows = framed.reshape(height, width, channels, 8, 8).transpose(3, 0, 4, 1, 2)
-    return rows.reshape(8 * height, 8 * width, channels)
-
-
-def draw_first_layer(
-    picture: np.ndarray, filters: np.ndarray, maps: np.ndarray, stride: int
-) -> Figure:
-    window, side = len(filters), len(maps)
-    figure = Figure(figsize=(13, 5.0), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
-    left.imshow(picture)
-    enlarged = left.inset_axes((0.03, 0.03, 0.45, 0.45))
-    enlarged.imshow(picture)
-    (top, start), reach = CORNER, window + 2 * stride
-    enlarged.set(xlim=(start - 0.5, start + reach - 0.5), ylim=(top + reach - 0.5, top - 0.5))
-    left.indicate_inset_zoom(enlarged, edgecolor="black", alpha=1)
+def draw_windows(picture: np.ndarray, window: int, stride: int) -> Figure:
+    """Four windows of the first layer in a part of the picture."""
+    top, left = CORNER
+    reach = window + 2 * stride
+    figure = Figure(figsize=(4.6, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(picture[top : top + reach, left : left + reach])
     places = ((0, 0), (0, 1), (1, 1), (2, 2))
     for (row, column), colour in zip(places, (BLUE, VERMILION, GREEN, ORANGE), strict=True):
-        place = start + column * stride - 0.5, top + row * stride - 0.5
-        enlarged.add_patch(
-            Rectangle(place, window, window, fill=False, edgecolor=colour, linewidth=3)
-        )
-    left.set_title(
-        f"Some of the windows of {window}x{window},\n{stride} pixels apart, in a picture"
-    )
-    middle.imshow(mosaic(0.5 + filters / (2 * abs(filters).max((0, 1, 2)))))
-    middle.set_title("64 filters made by hand,\nsuch as it learns")
-    right.imshow(mosaic((maps / maps.max((0, 1)))[:, :, None].repeat(3, axis=2)))
-    right.set_title(f"What they find in {side}x{side} windows:\n64 maps")
-    for axes in (left, middle, right, enlarged):
-        axes.set(xticks=[], yticks=[])
+        place = column * stride - 0.5, row * stride - 0.5
+        frame = Rectangle(place, window, window, fill=False, edgecolor=colour, linewidth=4)
+        axes.add_patch(frame).set_clip_on(False)
+    axes.set(title=f"Windows of {window}x{window}, {stride} pixels apart", xticks=[], yticks=[])
     return figure
 
 
@@ -223,8 +211,10 @@ def main(arguments: list[str] | None = None) -> int:
             },
         },
         {
-            "first_layer": draw_first_layer(picture, filters, maps, stride),
             "costs": draw_costs(networks),
+            "windows": draw_windows(picture, window, stride),
+            "filters": plot.kernels(filters, rgb=True, own_scale=True),
+            "maps": plot.feature_maps(maps, picture, own_scale=True),
         },
     )
 

@@ -2,7 +2,17 @@
 
     python experiments/pooling.py
 
-Expected: half a minute on 2 cores.
+Expected: half a minute on 2 cores. Result (jax 0.10.2 on CPU): a pool of 2x2 leaves a quarter of
+the values, the largest of each four or their average. When photographs move by a pixel, maps of
+their edges change; after three max-pools in a row, by 27% of that, after average pools by 23%, with
+a blur before each stride by 11%. It is not having fewer values that does it: where seven of eight
+rows and columns are just dropped, it is 100%. Unpooling puts all of the largest values back where
+they were; put into corners, 24% of them happen to be right.
+
+A change is the root mean square of what differs, relative to the maps' own, as an average over
+places where windows may begin. The maps are edges in parts of scikit-learn's photographs and in its
+digits. Leaves in the folder `--out`: numbers.png, maps.png, unpooling.png, tolerance.png and
+result.json.
 """
 
 import dataclasses

@@ -2,7 +2,17 @@
 
     python experiments/receptive_field.py
 
-Expected: two minutes on 2 cores.
+Expected: two minutes on 2 cores. Result (jax 0.10.2 on CPU): a kernel of 3 taps sees 3 positions,
+dilated by 2 it sees 5. Six convolutions of 3 taps see 13, with a stride of 2 in each, or dilations
+from 1 to 32, 127, and with pools between them 190. In ResNet-18 an output of the last block sees
+435 pixels across, but 95% of its gradient is within 230, 53% of that width; at the end of the first
+stage 74%. AlexNet's last maps see 195 pixels, VGG-16's 212, ResNet-50's 427; each class of FCN-8s
+468, and of DeepLabV3 all of any picture.
+
+What outputs see follows from the layers alone, and all positions of it, no more and no less, turn
+out to have a gradient. Of ResNet-18, that is averaged over three networks with random weights on
+one photograph. Leaves in the folder `--out`: on_photograph.png, few_layers.png, growth.png,
+known_networks.png and result.json.
 """
 
 import dataclasses
@@ -145,13 +155,12 @@ def draw_known(fields: Mapping[str, ReceptiveField]) -> Figure:
     figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots()
     axes.axvline(224, color=BLACK, linestyle=":", label="width of ImageNet's pictures")
-    for name, field in fields.items():
+    for row, (name, field) in enumerate(fields.items()):
         covers, size = field.covers[0], field.size[0] or 0
+        axes.barh(name, size, color=GREEN if covers else BLUE)
         told = "all of any picture" if covers else f"{size}, stride {field.stride[0]}"
-        bar = axes.barh(name, size, color=GREEN if covers else BLUE)
-        axes.bar_label(bar, [told], padding=4)
+        axes.text(6, row, told, va="center", color="white", weight="bold")
     axes.set(title="What one output of known networks sees", xlabel="receptive field (pixels)")
-    axes.margins(x=0.25)
     axes.invert_yaxis()
     axes.legend()
     return figure

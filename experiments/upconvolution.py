@@ -2,7 +2,17 @@
 
     python experiments/upconvolution.py
 
-Expected: half a minute on 2 cores.
+Expected: half a minute on 2 cores. Result (jax 0.10.2 on CPU): an upconvolution, or transposed
+convolution, multiplies by the transpose of the convolution's matrix, with a difference of 0 in six
+cases. With bilinear weights it is a linear resize, up to rounding, but at the border. At stride 2
+windows of 3 overlap unevenly: 44% of what equal weights make of a constant is a checkerboard. Of
+windows of 4, a multiple of the stride, it is 0%. That does not prevent it, though: random weights
+make one with either, 87% and 90%. It takes a bilinear start to begin without one, 0%, and a resize
+before the convolution to make none whatever the weights are, 0%.
+
+"44%" is the root mean square of what repeats with every second row and column, relative to that of
+the result. Leaves in the folder `--out`: checkerboard.png, matrices.png, bilinear.png and
+result.json.
 """
 
 import dataclasses

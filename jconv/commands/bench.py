@@ -60,14 +60,13 @@ def run(options: argparse.Namespace) -> int:
             {"device": device, "cases": work.done, "ratio": ratio, "interrupted": work.interrupted}
         )
     elif work.done:
-        rows = table(
-            "what", "of", "", ">jconv ms", ">lax ms", ">ratio", ">jconv compiles s", ">lax s"
-        )
+        titles = ("name", "shapes", "what", ">jconv ms", ">lax ms", ">ratio")
+        rows = table(*titles, ">jconv compiled in s", ">lax in s")
         for each in work.done:
             times = (f"{each['ms'][side]:.3g}" for side in SIDES)
             compiles = (f"{each['compile_s'][side]:.2f}" for side in SIDES)
-            ratio_ = f"{each['ratio']:.2f}"
-            rows.add_row(each["name"], each["detail"], each["what"], *times, ratio_, *compiles)
+            what = (each["name"], each["detail"], each["what"])
+            rows.add_row(*what, *times, f"{each['ratio']:.2f}", *compiles)
         console().print(rows)
         console().print(f"median ratio {ratio:.2f}, on {device}: below 1 jconv is the faster")
     return work.status

@@ -150,8 +150,9 @@ def _pictures(path: Path, size: int, share: float, seed: int) -> Data:
 
 def _data(training: Examples, held_out: Examples) -> Data:
     targets = np.concatenate([np.ravel(each.targets) for each in (training, held_out)])
-    masks = training.targets.ndim > 1
-    return Data(training, held_out, int(targets[targets != IGNORE if masks else ...].max()) + 1)
+    if training.targets.ndim > 1:  # masks
+        targets = targets[targets != IGNORE]
+    return Data(training, held_out, int(targets.max(initial=0)) + 1)
 
 
 def _count(share: float, examples: int) -> int:

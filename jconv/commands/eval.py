@@ -66,12 +66,13 @@ def run(options: argparse.Namespace) -> int:
     model = prepare(options, load(options, in_channels=data.shape[-1]), data)
     task = Examination(options.classes, positions=bool(data.positions))
     found = evaluate(model, task, source, batch_size=options.batch_size, workers=options.workers)
-    found = {"network": options.network[0], "data": options.data, "part": options.part,
-             "examples": len(source), **found}  # fmt: skip
-    names = data.labels or tuple(f"class {i}" for i in range(options.classes))
+    asked = {"network": options.network[0], "data": options.data, "part": options.part}
+    found = {**asked, "examples": len(source), **found}
+    unnamed = range(len(data.labels), options.classes)
+    names = (*data.labels, *(f"class {index}" for index in unnamed))
     found["classes"] = [
-        {"name": name, "targets": int(counts.sum()), "accuracy": share, "iou": overlap}
-        for name, counts, share, overlap in zip(
+        {"name": name, "targets": int(counts.sum()), "accuracy": right, "iou": overlap}
+        for name, counts, right, overlap in zip(
             names,
             found["confusion"],
             found.pop("per_class_accuracy"),
@@ -95,6 +96,8 @@ def configure(options: argparse.Namespace) -> dict[str, Any]:
     if config.get("network") != name:
         raise ValueError(f"`folder` holds a run of {config.get('network')}, got NAME {name}")
     options.weights = options.folder / WEIGHTS
+    if not options.weights.is_file():
+        raise ValueError(f"`folder` holds a run without {WEIGHTS}: no checkpoint was saved")
     options.set = [*map(tuple, config.get("set", [])), *options.set]
     return config
 

@@ -71,7 +71,8 @@ def settings_of(options: argparse.Namespace, **settings: Any) -> dict[str, Any]:
         settings["num_classes"] = options.classes
     if options.set:
         usual = nnx.eval_shape(lambda: options.network[1](rngs=nnx.Rngs(0))).config
-        known = [field.name for field in dataclasses.fields(usual)]
+        derived = ("in_channels", "num_classes")  # of inputs, and of --classes
+        known = [each.name for each in dataclasses.fields(usual) if each.name not in derived]
         for name, _ in options.set:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
@@ -114,9 +115,10 @@ def load(options: argparse.Namespace, **settings: Any) -> Any:
                 model = describe(options, aux=False, **settings)  # trained without auxiliary head
             update(model, state)
         except KeptHead as kept:
+            names = ", or all their names by --labels" if hasattr(options, "labels") else ""
             raise ValueError(
                 f"--weights has another number of classes than the network: {kept}; give that of "
-                "the weights by --classes, or all their names by --labels"
+                f"the weights by --classes{names}"
             ) from None
         except ValueError as error:
             raise ValueError(f"--weights {str(options.weights)!r}: {error}") from error

@@ -74,10 +74,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     return dict(found)
 
 
-def keep_best(out: Path, model: Prepared, task: Task, config: Training) -> Path | None:
+def keep_best(out: Path, model: Prepared, task: Task, config: Training) -> None:
     """Writes the weights of the checkpoint that scored best, if there is one."""
     if not has_checkpoints(out):
-        return None
+        return
     # What is restored has the shapes of any run with this optimizer, however long.
     static, like = setup(
         model,
@@ -93,4 +93,3 @@ def keep_best(out: Path, model: Prepared, task: Task, config: Training) -> Path 
     state, _ = checkpoints.best(like)
     checkpoints.close()
     write_weights(out / WEIGHTS, model_of(static, state).network)
-    return out / WEIGHTS

@@ -13,7 +13,7 @@ from jconv.analysis.timing import seconds
 from jconv.commands.networks import by
 from jconv.commands.options import integers, shape
 from jconv.ops.conv import conv
-from jconv.terminal import Parser, checked, console, human, number, print_json, table
+from jconv.terminal import Parser, Work, checked, console, human, number, print_json, table
 
 AXES = {"window": (3,), "stride": (1,), "dilation": (1,), "depth": (1,)}
 WORDS = ("VALID", "SAME", "SAME_LOWER", "CAUSAL", "FULL")
@@ -57,31 +57,31 @@ def add(command: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    values = [getattr(options, name) for name in AXES]
-    found = [
-        {**settings, **measured(options, **settings)}
-        for settings in (dict(zip(AXES, each, strict=True)) for each in itertools.product(*values))
-    ]
+    values = itertools.product(*(getattr(options, name) for name in AXES))
+    settings = [dict(zip(AXES, each, strict=True)) for each in values]
+    work = Work(len(settings))
+    work.run(lambda _: ({**each, **measured(options, **each)} for each in settings))
+    asked = {"input": options.input, "batch": options.batch, "padding": options.padding}
     if options.json:
-        print_json({"input": options.input, "batch": options.batch, "configurations": found})
-        return 0
+        print_json({**asked, "configurations": work.done, "interrupted": work.interrupted})
+        return work.status
     rows = table(
         *(f">{name}" for name in AXES), "output", "receptive field", ">multiply-adds", ">ms"
     )
-    for each in found:
-        settings = [str(each[name]) for name in AXES]
+    for each in work.done:
+        told = [str(each[name]) for name in AXES]
         if each["output"] is None:
-            rows.add_row(*settings, "no window fits", "", "", "")
+            rows.add_row(*told, "no window fits", "", "", "")
             continue
         sizes = by(each["output"]), by(each["receptive_field"])
-        rows.add_row(*settings, *sizes, human(each["multiply_adds"]), f"{each['ms']:.3g}")
+        rows.add_row(*told, *sizes, human(each["multiply_adds"]), f"{each['ms']:.3g}")
     console().print(rows)
     console().print(
-        f"{len(found)} configurations on {by((options.batch, *options.input))}, padding "
+        f"{len(work.done)} configurations on {by((options.batch, *options.input))}, padding "
         f"{options.padding}; multiply-adds and milliseconds of the whole batch on "
         f"{jax.devices()[0].device_kind}"
     )
-    return 0
+    return work.status
 
 
 def measured(

@@ -16,11 +16,11 @@ import jax
 from jconv.commands.data import Data
 from jconv.commands.fields import add_fields, from_fields
 from jconv.commands.learning import Prepared, add_data, find_data, plain, prepare, tell_skipped
-from jconv.commands.networks import build, describe
+from jconv.commands.networks import build, describe, update
 from jconv.commands.options import PROGRAM, in_flags, number_from
 from jconv.commands.runs import CONFIG, WEIGHTS, check_config, keep_best, keep_config
+from jconv.models.checkpoints import read_state_dict
 from jconv.models.segmentation import Segmentation
-from jconv.models.weights import from_torchvision
 from jconv.terminal import Parser, console, file, number, print_json
 from jconv.training.augment import Affine, Colour, Compose, Crop, Flip, MixUp
 from jconv.training.data.examples import to_float
@@ -47,7 +47,8 @@ def add(command: Parser) -> None:
         "--weights",
         type=file,
         metavar="FILE",
-        help="to start from, torchvision's; a classifier of other classes starts anew",
+        help="to start from: torchvision's, whose classifier starts anew if it has other classes, "
+        "or what `train` left",
     )
     add_fields(command, Training)
     add_fields(command, Optimizer)
@@ -134,7 +135,7 @@ def begin(options: argparse.Namespace, data: Data) -> tuple[Classification, Prep
     model.network = build(options, **settings)
     if options.weights:
         try:
-            from_torchvision(model.network, options.weights)
+            update(model.network, read_state_dict(options.weights))
         except ValueError as error:
             raise ValueError(f"`weights` {str(options.weights)!r}: {error}") from error
     return task, model
