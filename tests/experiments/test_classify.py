@@ -24,14 +24,16 @@ def launch(folder: Path, *options: str) -> subprocess.Popen[str]:
     environment = {k: v for k, v in os.environ.items() if k != "FORCE_COLOR"}
     environment["PYTHONPATH"] = str(ROOT)
     return subprocess.Popen(
-        [sys.executable, ROOT / "experiments/classify.py", "--tiny", *options],
+        # Shells make what they start in the background ignore Ctrl-C.
+        [
+            *("env", "--default-signal=INT", sys.executable),
+            *(ROOT / "experiments/classify.py", "--tiny", *options),
+        ],
         cwd=folder,
         env=environment,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # Shells make what they start in the background ignore it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
