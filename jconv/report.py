@@ -280,7 +280,7 @@ def _text(value: Any) -> str:
 def duration(seconds: float) -> str:
     """
     >>> [duration(seconds) for seconds in (0.31, 59.7, 61, 3601)]
-    ['0.3 s', '1 min', '1 min 1 s', '1 h']
+    ['0.3 s', '1 min', '1 min 1 s', '1 h 1 s']
     """
     if seconds < 9.95:
         return f"{seconds:.1f} s"

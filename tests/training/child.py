@@ -1,33 +1,27 @@
 """A small training run in a process of its own, which may be killed, or be one of several.
 
-    python -m tests.training.child FOLDER DEVICES [PORT PROCESS]
+    python -m tests.training.child FOLDER [PORT PROCESS]
 
 Prints, as JSON, a digest of the weights that it ends with, and the losses of its epochs.
 """
 
 import hashlib
 import json
-import os
 import sys
 
-folder, devices, *distributed = sys.argv[1:]
-os.environ["XLA_FLAGS"] = (
-    f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
-)
+import jax
+import numpy as np
+from flax import nnx
+from jax.experimental import multihost_utils
 
-import jax  # noqa: E402 (the number of devices is read when it is loaded)
-import numpy as np  # noqa: E402
-from flax import nnx  # noqa: E402
-from jax.experimental import multihost_utils  # noqa: E402
-
-from jconv.models.layers import Conv  # noqa: E402
-from jconv.models.norms import BatchNorm  # noqa: E402
-from jconv.ops.adaptive import global_avg_pool  # noqa: E402
-from jconv.training.data.embedded import digits  # noqa: E402
-from jconv.training.data.examples import Examples  # noqa: E402
-from jconv.training.loop import Training, fit  # noqa: E402
-from jconv.training.optimizer import Optimizer  # noqa: E402
-from jconv.training.tasks import Classification  # noqa: E402
+from jconv.models.layers import Conv
+from jconv.models.norms import BatchNorm
+from jconv.ops.adaptive import global_avg_pool
+from jconv.training.data.embedded import digits
+from jconv.training.data.examples import Examples
+from jconv.training.loop import Training, fit
+from jconv.training.optimizer import Optimizer
+from jconv.training.tasks import Classification
 
 
 class Network(nnx.Module):
@@ -45,7 +39,7 @@ class Network(nnx.Module):
         return self.head(self.dropout(global_avg_pool(y)))
 
 
-def main() -> None:
+def main(folder: str, *distributed: str) -> None:
     if distributed:
         port, process = distributed
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
@@ -78,4 +72,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -19,11 +19,12 @@ STEPS = 24  # of the child
 
 
 def launch(folder: Path, devices: int, *distributed: int) -> subprocess.Popen[str]:
-    options = [str(each) for each in (folder, devices, *distributed)]
+    options = [str(each) for each in (folder, *distributed)]
+    flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
     return subprocess.Popen(
         [sys.executable, "-m", "tests.training.child", *options],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": flags},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
