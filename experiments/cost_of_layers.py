@@ -2,7 +2,14 @@
 
     python experiments/cost_of_layers.py
 
-Expected: two minutes on 2 cores.
+Expected: a minute and a half on 2 cores.
+
+Result (jax 0.10.2 on CPU): roughly. Over convolutions and dense layers of three residual networks,
+multiply-adds and time have a rank correlation of 0.92. But convolutions of 3x3 do 42 billion
+operations per second, of 1x1 33, depthwise ones 11, norms and sums 2.1 (medians). That goes with
+arithmetic intensity, the operations for each byte read or written: medians are 141, 42, 2.2 and
+0.4, and over all layers it has a rank correlation of 0.85 with the rate. So the norm behind
+ResNet-18's first layer takes 15 ms for 1% of the operations of that layer, which takes 21.
 """
 
 import dataclasses

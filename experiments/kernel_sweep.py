@@ -23,15 +23,12 @@ The data are scikit-learn's 1797 digits of 8x8 pixels, a fixed stratified fifth 
 out. Leaves in the folder `--out`: heat_map.png and result.json.
 """
 
-import argparse
 import dataclasses
 import itertools
-import json
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,33 +36,60 @@ import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import Mesh, PartitionSpec
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
-from jconv import plot, sweep
+from jconv import experiment, plot, sweep
 from jconv.analysis.cost import cost
 from jconv.models.sweep import SweepNetwork
 from jconv.sweep import Configuration
+from jconv.training.data.embedded import digits
+from jconv.training.data.examples import Examples
 
-CLASSES, HELD_OUT, SIZE = 10, 360, 8
-CONFIRMED = 3  # of the best
+CLASSES, SIZE = 10, 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(experiment.Options):
+    compare: bool = False
+    """train static networks of all configurations too"""
     windows: tuple[int, ...] = (3, 5, 7)
+    """sizes of the kernels"""
     dilations: tuple[int, ...] = (1, 2)
+    """of the kernels"""
     strides: tuple[int, ...] = (1, 2)
+    """of the second convolution"""
     depths: tuple[int, ...] = (2, 4)
-    seeds: int = 2
-    width: int = 16
-    epochs: int = 8
-    batch_size: int = 64
-    learning_rate: float = 0.01
-    seed: int = 0
+    """numbers of convolutions"""
+    seeds: experiment.Count = 2
+    """networks of each configuration"""
+    confirmed: experiment.Count = 3
+    """of the best that are trained once more, as static networks"""
+    width: experiment.Count = 16
+    """channels of every convolution"""
+    epochs: experiment.Count = 8
+    """passes over the training pictures"""
+    batch_size: Annotated[int, experiment.Bounds(1, 1437)] = 64
+    """pictures of a step"""
+    learning_rate: experiment.Amount = 0.01
+    """peak of the cosine schedule, after a tenth of warm-up"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("windows", "dilations", "strides", "depths"):
+            if min(getattr(self, name), default=0) < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
 
 
-TINY = Config(windows=(1, 3), dilations=(1,), depths=(2,), width=4, epochs=1, batch_size=256)
+TINY = Config(
+    windows=(1, 3),
+    dilations=(1,),
+    strides=(2,),
+    depths=(2,),
+    seeds=1,
+    confirmed=1,
+    width=2,
+    epochs=1,
+    batch_size=479,
+)
 
 
 class Choice(NamedTuple):
@@ -82,25 +106,6 @@ class Score(NamedTuple):
 
     accuracy: Any
     loss: Any  # mean cross-entropy, nats
-
-
-class Digits(NamedTuple):
-    pictures: jax.Array  # (count, 8, 8, 1), float32 in [0, 1]
-    labels: jax.Array  # (count,), int32
-
-
-def load() -> tuple[Digits, Digits]:
-    """The training and the held-out digits: the same in every run."""
-    digits = load_digits()
-    pictures = (digits.images[..., None] / 16).astype(np.float32)
-    labels = digits.target.astype(np.int32)
-    x, x_held_out, y, y_held_out = train_test_split(
-        pictures, labels, test_size=HELD_OUT, stratify=labels, random_state=0
-    )
-    return (
-        Digits(jnp.asarray(x), jnp.asarray(y)),
-        Digits(jnp.asarray(x_held_out), jnp.asarray(y_held_out)),
-    )
 
 
 def layers_of(choices: Sequence[Choice]) -> list[Configuration]:
@@ -126,15 +131,15 @@ def train(
     make: Callable[[jax.Array], tuple[Any, Any]],
     predict: Callable[[Any, Any, jax.Array], jax.Array],
     key: jax.Array,
-    digits: Digits,
-    held_out: Digits,
+    training: Examples,
+    held_out: Examples,
     config: Config,
 ) -> Score:
     """How a network reads the held-out digits after training: `make(key)` is its graph and
     parameters, `predict(graph, parameters, x)` its logits."""
     first, order = jax.random.split(key)
     graph, parameters = make(first)
-    batches = len(digits.labels) // config.batch_size
+    batches = len(training) // config.batch_size
     steps = config.epochs * batches
     schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, steps // 10, steps)
     adam = optax.adam(schedule)
@@ -143,21 +148,21 @@ def train(
         parameters, moments = state
 
         def loss(parameters: Any) -> jax.Array:
-            logits = predict(graph, parameters, digits.pictures[index])
-            return cross_entropy(logits, digits.labels[index]).mean()
+            logits = predict(graph, parameters, training.inputs[index])
+            return cross_entropy(logits, training.targets[index]).mean()
 
         updates, moments = adam.update(jax.grad(loss)(parameters), moments, parameters)
         return (optax.apply_updates(parameters, updates), moments), None
 
     orders = [
-        jax.random.permutation(each, len(digits.labels))[: batches * config.batch_size]
+        jax.random.permutation(each, len(training))[: batches * config.batch_size]
         for each in jax.random.split(order, config.epochs)
     ]
     index = jnp.concatenate(orders).reshape(steps, config.batch_size)
     (parameters, _), _ = jax.lax.scan(step, (parameters, adam.init(parameters)), index)
-    logits = predict(graph, parameters, held_out.pictures)
-    accuracy = (logits.argmax(-1) == held_out.labels).mean()
-    return Score(accuracy, cross_entropy(logits, held_out.labels).mean())
+    logits = predict(graph, parameters, held_out.inputs)
+    accuracy = (logits.argmax(-1) == held_out.targets).mean()
+    return Score(accuracy, cross_entropy(logits, held_out.targets).mean())
 
 
 def train_swept(
@@ -256,8 +261,8 @@ class Sweep:
         ways = itertools.product(config.windows, config.dilations, config.strides, config.depths)
         self.choices = [Choice(*each) for each in ways]
         self.layers = layers_of(self.choices)
-        digits, held_out = load()
-        self.shared = {"digits": digits, "held_out": held_out, "config": config}
+        training, held_out = jax.tree.map(jnp.asarray, digits())
+        self.shared = {"training": training, "held_out": held_out, "config": config}
         keys = jax.random.split(jax.random.key(config.seed), 2 * config.seeds)
         self.keys, self.other_keys = keys[: config.seeds], keys[config.seeds :]
 
@@ -310,26 +315,9 @@ def told(seconds: dict[str, float]) -> str:
     return f"compiled in {seconds['compilation']:.1f} s, trained in {seconds['training']:.1f} s"
 
 
-def parse(arguments: list[str] | None) -> tuple[Config, argparse.Namespace]:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--compare", action="store_true", help="train static networks of all too")
-    parser.add_argument("--epochs", type=int, default=Config.epochs, help="default: %(default)s")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and batches")
-    parser.add_argument("--out", type=Path, default="results/kernel_sweep", help="folder")
-    parser.add_argument("--tiny", action="store_true", help="a run of seconds")
-    options = parser.parse_args(arguments)
-    if options.epochs < 1:
-        parser.error(f"argument --epochs: must be at least 1, got {options.epochs}")
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        parser.error(f"argument --out: must be a folder, got '{options.out}' ({error.strerror})")
-    config = dataclasses.replace(Config(), epochs=options.epochs, seed=options.seed)
-    return dataclasses.replace(TINY, seed=options.seed) if options.tiny else config, options
-
-
-def main(arguments: list[str] | None = None) -> None:
-    config, options = parse(arguments)
+def main(arguments: list[str] | None = None) -> int:
+    started = experiment.start(Config, TINY, __doc__, arguments)
+    config = started.config
     networks = Sweep(config)
     choices, costs = networks.choices, networks.costs()
     score, seconds = networks.side_by_side()
@@ -340,13 +328,6 @@ def main(arguments: list[str] | None = None) -> None:
         {**choice._asdict(), **told_of(score, i), "multiply_adds": int(costs[i])}
         for i, choice in enumerate(choices)
     ]
-    result = {"config": dataclasses.asdict(config), "seconds": seconds, "configurations": rows}
-
-    def save() -> None:
-        (options.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
-
-    save()
-    heat_map(choices, accuracy, costs).savefig(options.out / "heat_map.png", dpi=120)
     best = np.argsort(-accuracy.mean(1), kind="stable")
     print("window  dilation  stride  depth  accuracy  multiply-adds")
     for i in best:
@@ -354,28 +335,38 @@ def main(arguments: list[str] | None = None) -> None:
         shown = f"{accuracy[i].mean():8.1%}  {costs[i]:13,}"
         print(f"{window:6}  {dilation:8}  {stride:6}  {depth:5}  {shown}")
 
-    for i in best[: 1 if options.tiny else CONFIRMED]:
-        confirmed = networks.static(i, networks.other_keys)[0].accuracy
-        rows[i]["confirmed"] = confirmed.tolist()
-        print(f"{choices[i]} as a static network, other seeds: {confirmed.mean():.1%}")
-    save()
-
-    if options.compare:
-        expected, totals = networks.one_by_one()
-        share = sum(seconds.values()) / sum(totals.values())
-        difference = accuracy - expected.accuracy
-        spread = np.ptp(accuracy, axis=1).mean()
-        print(
-            f"one after another as static networks: {told(totals)}; side by side takes {share:.2f} "
-            f"of that\naccuracies differ from theirs by {difference.mean():+.2%} on average, at "
-            f"most {abs(difference).max():.2%}; between seeds by {spread:.2%}"
-        )
-        result["static_seconds"] = totals
+    for i in best[: config.confirmed]:
+        rows[i]["confirmed"] = networks.static(i, networks.other_keys)[0].accuracy.tolist()
+    numbers: dict[str, Any] = {"seconds": seconds, "configurations": rows}
+    first, confirmed = rows[best[0]], rows[best[0]]["confirmed"]
+    answer = (
+        f"{first['depth']} convolutions of {first['window']}x{first['window']}, dilation "
+        f"{first['dilation']} and stride {first['stride']} read best of {len(choices)} "
+        f"configurations, {np.mean(first['accuracy']):.1%} of held-out digits for "
+        f"{first['multiply_adds']:,} multiply-adds, and {np.mean(confirmed):.1%} as a static "
+        "network from other seeds."
+    )
+    if config.compare:
+        expected, numbers["static_seconds"] = networks.one_by_one()
         for i, row in enumerate(rows):
             row["static"] = told_of(expected, i)
-        save()
-    print(f"heat_map.png and result.json in '{options.out}'")
+        answer += compared(score, expected, seconds, numbers["static_seconds"])
+    return started.finish(answer, numbers, {"heat_map": heat_map(choices, accuracy, costs)})
+
+
+def compared(
+    score: Score, expected: Score, seconds: dict[str, float], static: dict[str, float]
+) -> str:
+    """What training side by side changes, against one network after another."""
+    share = sum(seconds.values()) / sum(static.values())
+    difference = score.accuracy - expected.accuracy
+    spread = np.ptp(score.accuracy, axis=1).mean()
+    return (
+        f" One after another as static networks: {told(static)}; side by side takes {share:.2f} of "
+        f"that. Accuracies differ from theirs by {difference.mean():+.2%} on average, at most "
+        f"{abs(difference).max():.2%}; between seeds by {spread:.2%}."
+    )
 
 
 if __name__ == "__main__":
-    main()
+    experiment.exit_with(main)

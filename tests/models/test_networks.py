@@ -24,6 +24,7 @@ from jconv.models import (
     resnet50,
     unet,
 )
+from tests.models.random_network import random_network
 from tests.quick import quick_jit
 
 # One of each kind, narrow and shallow: the others differ from these in depth or width alone.
@@ -48,9 +49,9 @@ KINDS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "fcn8s": ((2, 9, 12, 3), THIN_VGG),
     "unet": ((2, 16, 16, 1), {"width": 8, "depth": 2}),
     "tcn": ((4, 20, 1), {"widths": (32, 32, 32), "window": 3}),
-    "r3d_18": (CLIP, {"width": 8}),
-    "mc3_18": (CLIP, {"width": 8}),
-    "r2plus1d_18": (CLIP, {"width": 8}),
+    "r3d_18": (CLIP, THINNER),
+    "mc3_18": (CLIP, THINNER),
+    "r2plus1d_18": (CLIP, THINNER),
 }
 each_kind = pytest.mark.parametrize("name", KINDS)
 
@@ -58,7 +59,8 @@ each_kind = pytest.mark.parametrize("name", KINDS)
 def make(name: str, **options: Any) -> tuple[Network, jax.Array]:
     """A network without dropout, and a batch for it."""
     shape, own = KINDS[name]
-    model = network(name)(rngs=nnx.Rngs(0), **{"num_classes": 4, **own, **options})
+    settings = {"num_classes": 4, **own, **options}
+    model = random_network(lambda: network(name)(rngs=nnx.Rngs(0), **settings))
     model.set_attributes(deterministic=True, raise_if_not_found=False)
     return model, jnp.asarray(np.random.default_rng(0).standard_normal(shape), jnp.float32)
 
