@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.quick import quick_jit
 from tests.tolerance import assert_close
 
 
@@ -161,7 +162,7 @@ def compare(
         materialize_grads=True,
     )
 
-    @jax.jit
+    @quick_jit
     def value_and_vjp(arrays, cotangents):
         def fn(*variables):
             full = list(arrays)

@@ -6,7 +6,6 @@ A new file in jconv/algorithms is tested here without another line.
 from collections.abc import Iterator
 from functools import partial
 
-import jax
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings, strategies as st
@@ -15,6 +14,7 @@ from jconv import select
 from jconv.geometry import Geometry
 from jconv.primitives.conv import FORMS
 from tests.algorithms.computed import computed
+from tests.quick import quick_jit
 from tests.strategies import normal
 from tests.tolerance import assert_close
 
@@ -104,6 +104,6 @@ def test_every_form_equals_the_loops(name: str, form: str, geometry: Geometry) -
         "y": normal(*geometry.y_shape),
     }
     compute = partial(getattr(module, form), geometry=geometry, precision=None, out_dtype=dtype)
-    actual = jax.jit(compute)(*(arrays[letter] for letter in FORMS[form].operands))
+    actual = quick_jit(compute)(*(arrays[letter] for letter in FORMS[form].operands))
     terms = sum(each.size for each in arrays.values())
     assert_close(actual, loops(form, **arrays, geometry=geometry), terms=terms)

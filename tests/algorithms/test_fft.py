@@ -16,6 +16,7 @@ from jconv import select
 from jconv.geometry import Geometry, dilated
 from jconv.primitives.conv import FORMS
 from tests.algorithms.test_algorithms import loops
+from tests.quick import quick_jit
 from tests.strategies import normal
 from tests.tolerance import assert_close
 
@@ -80,7 +81,7 @@ def transformed(form: str, geometry: Geometry) -> Geometry:
 
 def compute(form: str, geometry: Geometry, arrays: dict[str, np.ndarray]) -> np.ndarray:
     operands = (arrays[letter] for letter in FORMS[form].operands)
-    return np.asarray(jax.jit(computation(form, geometry))(*operands))
+    return np.asarray(quick_jit(computation(form, geometry))(*operands))
 
 
 # --- Rounding ------------------------------------------------------------------------------------

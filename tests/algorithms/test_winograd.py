@@ -15,6 +15,7 @@ from jconv.geometry import Geometry
 from jconv.primitives.conv import FORMS
 from tests.algorithms.test_algorithms import loops
 from tests.algorithms.test_fft import equations
+from tests.quick import quick_jit
 from tests.strategies import normal
 
 WINOGRAD = select.load("winograd")
@@ -63,7 +64,7 @@ def compute(form: str, geometry: Geometry, arrays: dict[str, np.ndarray]) -> np.
     function = partial(
         getattr(WINOGRAD, form), geometry=geometry, precision="highest", out_dtype=np.float32
     )
-    return np.asarray(jax.jit(function)(*(arrays[letter] for letter in FORMS[form].operands)))
+    return np.asarray(quick_jit(function)(*(arrays[letter] for letter in FORMS[form].operands)))
 
 
 def bound(form: str, geometry: Geometry, arrays: dict[str, np.ndarray]) -> np.ndarray:

@@ -13,6 +13,7 @@ import jconv
 from jconv.geometry import Windows
 from jconv.primitives import pool
 from jconv.windows import pool_windows
+from tests.quick import quick_jit
 from tests.strategies import Case, batches, conv_windows, data_formats, layout, normal, pool_cases
 
 Map: TypeAlias = Callable[[np.ndarray], jax.Array]
@@ -32,7 +33,7 @@ def assert_transposed(f: Map, g: Map, shape: tuple[int, ...]) -> None:
     """<f(a), b> == <a, g(b)> for numbers of order one, `a` of the given shape."""
     a = double(*shape)
     b = double(*jax.eval_shape(f, a).shape)
-    fa, gb = jax.jit(lambda a, b: (f(a), g(b)))(a, b)
+    fa, gb = quick_jit(lambda a, b: (f(a), g(b)))(a, b)
     assert gb.shape == a.shape
     assert fa.dtype == gb.dtype == float
     np.testing.assert_allclose(np.vdot(fa, b), np.vdot(a, gb), rtol=1e-10, atol=1e-10)

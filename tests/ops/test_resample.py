@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 
 import jconv
 from tests import reference
+from tests.quick import quick_jit
 from tests.strategies import (
     PADDING_MODES,
     REALS,
@@ -47,7 +48,7 @@ def resize_id(options: dict) -> str:
 def test_resize_equals_the_loops(options: dict, case: tuple):
     shape, output_shape, data_format = case
     x, options = normal(*shape), options | {"data_format": data_format}
-    y = jax.jit(partial(jconv.resize, output_shape=output_shape, **options))(x)
+    y = quick_jit(partial(jconv.resize, output_shape=output_shape, **options))(x)
     assert_close(y, reference.resize(x, output_shape, **options), terms=x.size)
 
 
@@ -95,9 +96,9 @@ def test_pixel_shuffle_and_its_inverse_equal_the_loops(
     channels = math.prod(reference.per_axis(factor, n)) * data.draw(st.integers(1, 2))
     x = normal(*layout(batch, size, channels, data_format))
     options = {"factor": factor, "data_format": data_format}
-    y = jax.jit(partial(jconv.pixel_shuffle, **options))(x)
+    y = quick_jit(partial(jconv.pixel_shuffle, **options))(x)
     np.testing.assert_array_equal(y, reference.pixel_shuffle(x, **options))
-    np.testing.assert_array_equal(jax.jit(partial(jconv.pixel_unshuffle, **options))(y), x)
+    np.testing.assert_array_equal(quick_jit(partial(jconv.pixel_unshuffle, **options))(y), x)
     unshuffled = reference.pixel_unshuffle(y, **options)
     np.testing.assert_array_equal(unshuffled, x)
 
@@ -132,7 +133,7 @@ def test_grid_sample_equals_the_loops(
         "data_format": data_format,
     }
     x = normal(*shape)
-    y = jax.jit(partial(jconv.grid_sample, **options))(x, grid)
+    y = quick_jit(partial(jconv.grid_sample, **options))(x, grid)
     # a position carries the rounding of (g + 1) * size / 2, some ulp of the size
     assert_close(y, reference.grid_sample(x, grid, **options), terms=4**n)
 
@@ -180,7 +181,7 @@ def test_blur_pool_equals_the_loops(
     if n == 3 and options["padding"] == (2, 1):
         options["padding"] = (2, 2, 1)
     expected = reference.blur_pool(x, **options)
-    y = jax.jit(partial(jconv.blur_pool, **options))(x)
+    y = quick_jit(partial(jconv.blur_pool, **options))(x)
     assert_close(y, expected, terms=5**n)
 
 
