@@ -16,6 +16,7 @@ from jax.test_util import check_grads
 import jconv
 from jconv import sweep
 from tests import reference
+from tests.quick import quick_jit
 from tests.strategies import normal
 from tests.tolerance import assert_close
 
@@ -69,7 +70,7 @@ def part(kernel: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     return kernel[taps], {name: value for name, value in options.items() if name != "window"}
 
 
-@jax.jit
+@quick_jit
 def weighed(x: Any, kernel: Any, weights: Any, configurations: sweep.Configuration) -> Any:
     """For each configuration the gradients of the weighed sum of its output, and that output."""
 
@@ -132,7 +133,7 @@ def test_kinds_equal_the_static_calls(n: int):
     weights = normal(2, *(50,) * n, 6)
     (gx, gkernel), y = weighed(x, kernel, weights, configurations)
 
-    @jax.jit
+    @quick_jit
     def static(x: jax.Array, kernel: jax.Array) -> list[Any]:
         def total(x: jax.Array, kernel: jax.Array, options: dict[str, Any]) -> Any:
             taps, rest = part(kernel, options)
@@ -167,7 +168,7 @@ def test_one_program_serves_all():
     assert len(space.bounds.kinds) == 56  # of which what is made by hand need not be
     x, kernel = normal(2, 16, 3), normal(CANVAS, 3, 4)
 
-    @jax.jit
+    @quick_jit
     def conv(configuration: sweep.Configuration) -> sweep.Masked:
         nonlocal traces
         traces += 1
@@ -215,8 +216,8 @@ def test_gradient_of_a_mapped_sum_is_the_sum_of_gradients():
         )
 
     np.testing.assert_allclose(
-        jax.jit(jax.grad(total))(kernel),
-        jax.jit(jax.grad(static_total))(kernel),
+        quick_jit(jax.grad(total))(kernel),
+        quick_jit(jax.grad(static_total))(kernel),
         rtol=1e-4,
         atol=1e-4,
     )
@@ -247,7 +248,7 @@ def test_taps_beyond_the_window_have_no_effect_and_no_gradient():
     assert not gradient[2:].any()
 
 
-@jax.jit(static_argnames="name")
+@quick_jit(static_argnames="name")
 def pooled(x: Any, configurations: sweep.Configuration, *, name: str) -> Any:
     """For each configuration the gradient of the sum of the outputs, each times its number."""
 
@@ -318,7 +319,7 @@ def test_results_feed_the_next_operation():
     configurations, depths = stacked(options, 2), jnp.array([1, 2])
     x, kernels = normal(2, 9, 8, 3), [normal(3, 3, 3, 3), normal(3, 3, 3, 3)]
     over = jax.vmap(chain, in_axes=(None, None, 0, None))
-    y = jax.jit(jax.vmap(over, in_axes=(None, None, None, 0)))(x, kernels, configurations, depths)
+    y = quick_jit(jax.vmap(over, in_axes=(None, None, None, 0)))(x, kernels, configurations, depths)
     for (i, depth), (j, each) in itertools.product(enumerate(depths), enumerate(options)):
         np.testing.assert_allclose(
             y[i, j], static_chain(x, kernels, each, depth), rtol=1e-4, atol=1e-5
@@ -332,7 +333,7 @@ def test_inner_sizes_use_smaller_branches():
         normal(1, 16, 2), normal(3, 2, 2), configurations
     )
     assert y.sizes == ((8,), (16,))
-    program = jax.jit(jax.vmap(sweep.conv, in_axes=(0, None, 0)))
+    program = quick_jit(jax.vmap(sweep.conv, in_axes=(0, None, 0)))
     text = program.lower(y, normal(3, 2, 3), configurations).as_text()
     assert "tensor<1x1x8x2xf32>" in text  # half of x
 
@@ -374,7 +375,8 @@ def test_configurations_spread_over_devices():
         in_specs=(PartitionSpec(), PartitionSpec(), spec),
         out_specs=spec,
     )
-    actual, expected = jax.jit(spread)(x, kernel, configurations), mapped(x, kernel, configurations)
+    actual = quick_jit(spread)(x, kernel, configurations)
+    expected = mapped(x, kernel, configurations)
     assert not actual.values.sharding.is_fully_replicated
     for one, other in zip(sweep.compact(actual), sweep.compact(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
@@ -383,7 +385,7 @@ def test_configurations_spread_over_devices():
 def test_exported():
     configurations = sweep.product(window=(1, 3), padding="SAME", n=1)
     x, kernel = normal(2, 8, 3), normal(3, 3, 2)
-    mapped = jax.jit(
+    mapped = quick_jit(
         lambda *arrays: jax.vmap(
             lambda *arrays: (
                 sweep.conv(x, kernel, sweep.from_arrays(*arrays, within=configurations)).values
@@ -398,7 +400,7 @@ def test_exported():
 def test_configurations_made_where_a_function_is_traced():
     x, kernel = normal(1, 8, 2), normal(3, 2, 4)
 
-    @jax.jit
+    @quick_jit
     def of(x: jax.Array) -> jax.Array:
         configurations = sweep.product(window=(1, 3), padding="SAME", n=1)
         with pytest.raises(ValueError, match="must have a window that fits"):
@@ -462,7 +464,7 @@ BAD = {
         r"`padding` must be low and high numbers .* got \(-1, 0\)",
     ),
     "traced": (
-        lambda: jax.jit(lambda w: sweep.from_arrays(w, w, w, PADS).window)(np.ones(1, int)),
+        lambda: quick_jit(lambda w: sweep.from_arrays(w, w, w, PADS).window)(np.ones(1, int)),
         TypeError,
         "`within` must be given where `window` is traced",
     ),

@@ -11,6 +11,7 @@ from flax import nnx
 from jconv import sweep
 from jconv.models.layers import Conv
 from jconv.models.sweep import SweepConv, SweepNetwork
+from tests.quick import quick_jit
 from tests.strategies import normal
 
 LAYERS = [
@@ -38,7 +39,7 @@ def test_networks_and_their_gradients_equal_the_static_ones():
 
         return jax.grad(total, has_aux=True)(state)
 
-    gradients, logits = jax.jit(jax.vmap(swept))(keys, LAYERS, DEPTHS)
+    gradients, logits = quick_jit(jax.vmap(swept))(keys, LAYERS, DEPTHS)
     for i, depth in enumerate(DEPTHS):
         mine = [layer[i] for layer in LAYERS]
         graph, state = nnx.split(network(keys[i], mine).twin(mine, int(depth)))
@@ -47,7 +48,7 @@ def test_networks_and_their_gradients_equal_the_static_ones():
             logits = nnx.merge(graph, state)(x)
             return (logits * weights).sum(), logits
 
-        gradient, expected = jax.jit(jax.grad(total, has_aux=True))(state)
+        gradient, expected = quick_jit(jax.grad(total, has_aux=True))(state)
         np.testing.assert_allclose(logits[i], expected, rtol=1e-4, atol=1e-5)
         for layer in range(int(depth)):
             window = mine[layer].static()["window"]
@@ -71,7 +72,7 @@ def test_starts_as_its_static_twin_does(window: int):
     expected = Conv(24, 64, window, n=2, rngs=nnx.Rngs(1)).kernel[...]
     np.testing.assert_allclose(taps.std(), expected.std(), rtol=0.05)
     # Also where the configuration is traced.
-    traced = jax.jit(
+    traced = quick_jit(
         lambda configuration: SweepConv(24, 64, configuration, rngs=nnx.Rngs(0)).kernel[...]
     )(configuration)
     np.testing.assert_allclose(traced, layer.kernel[...], rtol=1e-6)
