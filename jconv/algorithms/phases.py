@@ -8,7 +8,8 @@ zeros are never touched. With stride 1, element m and phase r of the output are
 
 so all phases together are a convolution of x with b times the output channels, whose kernel holds
 the taps of w in another order (Shi et al. 2016, arXiv:1609.05158), and a shuffle of its channels
-into space. Where that kernel would hold too many zeros, each phase is a convolution of its own.
+into space. Where that kernel would hold too many zeros, and phases are few, each is a convolution
+of its own.
 """
 
 import dataclasses
@@ -31,6 +32,9 @@ PORTABLE = True
 # many small ones, and its result is shuffled in one pass.
 JOINT_WORK = 2.0
 
+# How many convolutions of their own phases may be: of 1024, for stride 32, a minute is compiled.
+MOST_APART = 16
+
 
 def supports(form: str, geometry: Windows, dtypes: tuple[Any, ...], platform: str) -> bool:
     if form not in ("forward", "input_gradient") or not isinstance(geometry, Geometry):
@@ -40,6 +44,9 @@ def supports(form: str, geometry: Windows, dtypes: tuple[Any, ...], platform: st
 
 def cost(form: str, geometry: Geometry, dtypes: tuple[Any, ...], platform: str) -> float:
     if platform != "cpu":
+        return 2.0
+    forward = _as_forward(form, geometry)
+    if _joint_work(forward) > JOINT_WORK and math.prod(forward.base_dilation) > MOST_APART:
         return 2.0
     if not isinstance(geometry.batch, int):  # in an export, of any length
         return 0.15
@@ -95,14 +102,14 @@ def _joint_span(geometry: Geometry, axis: int) -> tuple[int, int]:
 
 def _joint_work(geometry: Geometry) -> float:
     """The work of the joint kernel, in units of what its taps need; infinite where it is none, and
-    for a depthwise kernel, which as a joint one would not be depthwise any more."""
+    for a depthwise kernel of few phases, which as a joint one would not be depthwise any more."""
     if max(geometry.stride) > 1 or max(geometry.dilation) > 1:
         return math.inf
-    if geometry.in_channels == geometry.groups > 1:
+    phases = math.prod(geometry.base_dilation)
+    if geometry.in_channels == geometry.groups > 1 and phases <= MOST_APART:
         return math.inf
     spans = [_joint_span(geometry, axis)[1] for axis in range(geometry.n)]
-    taps = math.prod(spans) * math.prod(geometry.base_dilation)
-    return taps / math.prod(geometry.window)
+    return math.prod(spans) * phases / math.prod(geometry.window)
 
 
 def _joint(geometry: Geometry) -> Geometry:
