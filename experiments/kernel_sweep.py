@@ -86,9 +86,9 @@ TINY = Config(
     depths=(2,),
     seeds=1,
     confirmed=1,
-    width=2,
+    width=4,
     epochs=1,
-    batch_size=479,
+    batch_size=256,
 )
 
 
@@ -265,6 +265,7 @@ class Sweep:
         self.shared = {"training": training, "held_out": held_out, "config": config}
         keys = jax.random.split(jax.random.key(config.seed), 2 * config.seeds)
         self.keys, self.other_keys = keys[: config.seeds], keys[config.seeds :]
+        self.programs: dict[int, tuple[Any, float]] = {}  # of static networks, and the seconds
 
     def side_by_side(self) -> tuple[Score, dict[str, float]]:
         """Of each choice under each seed, (choices, seeds), and the seconds."""
@@ -281,9 +282,11 @@ class Sweep:
 
     def static(self, i: int, keys: jax.Array) -> tuple[Score, dict[str, float]]:
         """Of one choice as a static network, under each seed, and the seconds."""
-        depth = self.choices[i].depth
-        one = partial(train_static, layers=self.of(i), depth=depth, **self.shared)
-        compiled, compilation = timed(one, keys[0])
+        if i not in self.programs:
+            depth = self.choices[i].depth
+            one = partial(train_static, layers=self.of(i), depth=depth, **self.shared)
+            self.programs[i] = timed(one, keys[0])
+        compiled, compilation = self.programs[i]
         results = [run(compiled, key) for key in keys]
         seconds = {"compilation": compilation, "training": sum(each for _, each in results)}
         return stacked([score for score, _ in results]), seconds

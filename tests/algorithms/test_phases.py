@@ -37,9 +37,7 @@ def test_equals_xla(stride: int, groups: int):
 
 
 @pytest.mark.parametrize("groups", [1, 4])
-def test_a_large_stride_is_one_convolution(groups: int):
+def test_a_large_stride_is_a_small_program(groups: int):
     x, kernel = normal(1, 16, 16, 4), normal(64, 64, 4 // groups, 4)
     up = partial(jconv.conv_transpose, stride=32, groups=groups)
-    (step,) = jconv.explain(up, x, kernel).steps
-    assert step.chosen.algorithm == "phases"
-    assert len(jax.jit(up).lower(x, kernel).as_text()) < 50_000  # 1024 would be some ten million
+    assert len(jax.jit(up).lower(x, kernel).as_text()) < 100_000  # 1024 phases would be millions

@@ -1,14 +1,28 @@
 """The sweep's results, that they are those of static networks, and what these cost."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from experiments import kernel_sweep
+from tests.quick import quick_jit
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling is nearly all that a tiny run does."""
+
+    def timed(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
+        return quick_jit(function).lower(*arguments).compile(), 1.0
+
+    monkeypatch.setattr(kernel_sweep, "timed", timed)
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_run_equals_static_networks_and_leaves_its_results(tmp_path: Path):
     assert kernel_sweep.main(["--tiny", "--compare", "--out", str(tmp_path)]) == 0
     result = json.loads((tmp_path / "result.json").read_text())
