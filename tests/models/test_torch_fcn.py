@@ -24,6 +24,7 @@ from tests.models.twins import (
     state_dict,
     to_torch,
 )
+from tests.quick import quick_jit
 from tests.torch_twin import torch
 
 CLASSES, WIDTHS, HIDDEN = 3, (4, 4, 6, 6, 8), 10
@@ -164,9 +165,14 @@ def networks() -> tuple[dict[int, FCN], dict[int, CaffeFCN]]:
     return models, twins
 
 
-@nnx.jit
-def logits(models: dict[int, FCN], x: jax.Array) -> dict[int, jax.Array]:
-    return {stride: model(x) for stride, model in models.items()}
+def logits(models: dict[int, FCN], x: np.ndarray) -> dict[int, jax.Array]:
+    graph, state = nnx.split(models)
+
+    @quick_jit
+    def run(state: nnx.State, x: jax.Array) -> dict[int, jax.Array]:
+        return {stride: model(x) for stride, model in nnx.merge(graph, state).items()}
+
+    return run(state, x)
 
 
 @pytest.mark.parametrize("size", sizes(), ids=lambda size: "x".join(map(str, size)))
