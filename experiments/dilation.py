@@ -169,7 +169,6 @@ def main(arguments: list[str] | None = None) -> int:
         weights[name] = parameters(model)
     views = {name: field(kind) for name, kind in KINDS.items()}
     scene = segmentation(shown, masks, LABELS)
-    scene.set_size_inches(11, 2.8)
 
     told = {
         name: f"{np.mean(runs):.3f} ({min(runs):.3f} to {max(runs):.3f})"

@@ -242,7 +242,6 @@ def main(arguments: list[str] | None = None) -> int:
         for stride, network in networks.items()
     }
     scene = segmentation(shown, {"truth": mask, **masks}, LABELS)
-    scene.set_size_inches(11, 2.5)
     ious = {f"FCN-{stride}s": runs for stride, runs in found.items()}
     told = ", ".join(
         f"{np.mean(runs):.3f} ({min(runs):.3f} to {max(runs):.3f}) by {name}"

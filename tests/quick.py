@@ -1,4 +1,7 @@
-"""Quick compilation, for tests of JAX's rules rather than of XLA's code."""
+"""Quick compilation, for tests of JAX's rules rather than of XLA's code.
+
+Not for gradients of whole networks with pools: what XLA's older emitters make of these is wrong.
+"""
 
 from functools import partial
 from typing import Any

@@ -68,9 +68,9 @@ def segmentation(
 
     panels = 1 + len(resized)
     height, width = shown.shape[:2]
-    inch = 4.5 / max(height, width)
+    inch = min(4.5 / max(height, width), 12 / (panels * width))  # of many, each is smaller
     figure = Figure(
-        figsize=(panels * (inch * width + 0.2) + 1.6, inch * height + 0.5), layout="constrained"
+        figsize=(panels * (inch * width + 0.2) + 1.6, inch * height + 0.7), layout="constrained"
     )
     first, *others = figure.subplots(1, panels)
     first.imshow(shown)

@@ -2,8 +2,7 @@
 
 import json
 import math
-import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,21 @@ import pytest
 
 from jconv import workloads
 
-ROOT = Path(__file__).parents[2]
+FOLDER = Path(__file__).parents[2] / "experiments/bench"
 
 
-def bench(script: str, *options: str) -> Any:
-    done = subprocess.run(
-        [sys.executable, f"experiments/bench/{script}.py", "--tiny", "--rounds", "1", *options],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout) if "--json" in options else done.stdout
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs a script as from a command line, and returns the JSON that it prints."""
+
+    def run(script: str, *options: str) -> Any:
+        words = [f"{script}.py", "--tiny", "--rounds", "1", "--json", *options]
+        monkeypatch.setattr(sys, "argv", words)
+        runpy.run_path(str(FOLDER / words[0]), run_name="__main__")
+        return json.loads(capsys.readouterr().out)
+
+    monkeypatch.syspath_prepend(FOLDER)
+    return run
 
 
 @pytest.mark.parametrize(
@@ -38,10 +38,10 @@ def bench(script: str, *options: str) -> Any:
     ],
 )
 def test_a_benchmark_leaves_its_table_plot_and_numbers(
-    script: str, case: str, ratio: tuple[str, str, str], tmp_path: Path
+    script: str, case: str, ratio: tuple[str, str, str], tmp_path: Path, bench: Any
 ):
     table = tmp_path / "folder" / f"{script}.md"
-    rows = bench(script, "--only", case, "--json", "--out", str(table))
+    rows = bench(script, "--only", case, "--out", str(table))
     assert [row["case"] for row in rows] == [case] * 2
     assert [row["what"] for row in rows] == ["forward", "forward and gradients"]
     title, ours, theirs = ratio
@@ -54,15 +54,15 @@ def test_a_benchmark_leaves_its_table_plot_and_numbers(
     assert table.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_random_workloads_replace_the_named_ones():
-    (row, *_) = bench("pools", "--random", "1", "--seed", "3", "--json")
+def test_random_workloads_replace_the_named_ones(bench: Any):
+    (row, *_) = bench("pools", "--random", "1", "--seed", "3")
     drawn = [str(each) for each in workloads.draw(3, 20) if each.is_pool]
     assert row["detail"] == drawn[0]
     assert math.isfinite(row["ms"]["jconv"])
 
 
-def test_the_first_call_is_timed_in_processes_of_their_own():
-    (row,) = bench("startup", "--rounds", "0", "--json")
+def test_the_first_call_is_timed_in_processes_of_their_own(bench: Any):
+    (row,) = bench("startup", "--rounds", "0")
     assert set(row["ms"]) == {"lax", "jconv, fresh", "jconv, later", "jconv, unwritable"}
     assert row["ratios"]["later jconv / lax"] == pytest.approx(
         row["ms"]["jconv, later"] / row["ms"]["lax"]

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,29 +9,8 @@ import pytest
 from experiments import feature_maps
 from jconv.analysis.receptive_field import ReceptiveField
 from jconv.training.data.examples import Examples
-from jconv.training.loop import Record
-from tests.models.random_network import random_network
 
 
-@pytest.fixture
-def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To compile a training step would take most of the time of these tests."""
-
-    def fit(network: Any, *_: Any, **options: Any) -> list[Record]:
-        network.eval()
-        before = network.first.conv.kernel
-        before.set_value(before[...] + 1)
-        return [Record(1, 1, {}, {"accuracy": 0.25}, 0.0, 0.0)]
-
-    def network(*arguments: Any) -> feature_maps.Network:
-        return random_network(lambda: made(*arguments))
-
-    made = feature_maps.Network
-    monkeypatch.setattr(feature_maps, "fit", fit)
-    monkeypatch.setattr(feature_maps, "Network", network)
-
-
-@pytest.mark.usefixtures("untrained")
 def test_layers_see_more_and_more(tmp_path: Path):
     assert feature_maps.main(["--tiny", "--out", str(tmp_path)]) == 0
     result = json.loads((tmp_path / "result.json").read_text())
@@ -47,7 +25,7 @@ def test_layers_see_more_and_more(tmp_path: Path):
         assert np.max(numbers["edge_likeness"][when]) <= 1 + 1e-6
     for explained in numbers["explained_by_class"].values():
         assert 0 <= explained[0] <= 1
-    assert numbers["held_out_accuracy"] == [0.25]
+    assert 0 <= numbers["held_out_accuracy"][0] <= 1
     # The kernels before training are kept as they were.
     assert numbers["edge_likeness"]["random"] != numbers["edge_likeness"]["trained"]
 

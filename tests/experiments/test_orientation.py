@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 
 from experiments import orientation
+from jconv.training.data.examples import Examples
 from tests.models.random_network import random_network
 
 
@@ -47,6 +48,16 @@ def test_a_run_measures_every_kind(tmp_path: Path):
                 np.testing.assert_allclose(turns, upright, atol=one_picture)
             assert (each["quarter_turn_error"] < 1e-5) == knows
             assert (each["mirror_error"] < 1e-5) == (name == "p4m")
+
+
+def test_a_network_of_quarter_turns_learns():
+    pictures = np.random.default_rng(0).random((64, 24, 24, 1), np.float32)
+    kind = orientation.KINDS["p4"]._replace(augment=orientation.KINDS["trained on sizes"].augment)
+    examples = Examples(pictures, np.arange(64) % 10)
+    trained = orientation.train(orientation.TINY, kind, 0, examples)
+    untrained = orientation.Network(orientation.TINY.width, "p4", 0)
+    for after, before in zip(trained.convs, untrained.convs, strict=True):
+        assert (after.kernel[...] != before.kernel[...]).any()
 
 
 @pytest.mark.parametrize("group", [None, "p4", "p4m"])

@@ -84,6 +84,13 @@ def test_networks_are_trained_on_their_kind(
         assert fitted[-1] == (model, Classification(len(kind.classes)), kind.training)
 
 
+def test_a_pipeline_learns(kinds: dict[str, pipeline.Kind]):
+    trained = pipeline.train(pipeline.TINY, kinds["tones"], "average", 0)
+    untrained = pipeline.Pipeline(kinds["tones"], "average", 0)
+    for after, before in zip(trained.convolutions, untrained.convolutions, strict=True):
+        assert (after.conv.kernel[...] != before.conv.kernel[...]).any()
+
+
 def test_shifts_are_along_all_axes_and_lose_what_leaves():
     examples = Examples(np.arange(1.0, 10).reshape(1, 3, 3, 1), np.array([0]))
     moved = pipeline.shifted(examples, 1).inputs[0, ..., 0]

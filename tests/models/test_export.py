@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 from jconv.models import BatchNorm, export_inference, load_inference, network
+from tests.models.random_network import random_network
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ from jconv.models import BatchNorm, export_inference, load_inference, network
 def test_returns_what_the_network_returns(
     name: str, options: dict[str, Any], open_shape: Any, shapes: Any
 ):
-    model = network(name)(rngs=nnx.Rngs(0), **options)
+    model = random_network(lambda: network(name)(rngs=nnx.Rngs(0), **options))
     run = load_inference(export_inference(model, open_shape))
     modes = [module.use_running_average for _, module in nnx.iter_modules(model)
              if isinstance(module, BatchNorm)]  # fmt: skip

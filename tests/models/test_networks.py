@@ -84,7 +84,7 @@ def train(model: Network, x: jax.Array, goal: float, steps: int = 1000) -> list[
     graph, state = nnx.split((model, nnx.Optimizer(model, optax.adam(3e-3), wrt=nnx.Param)))
     labels = labels_for(nnx.eval_shape(lambda model: model(x), model).shape)
 
-    @quick_jit
+    @jax.jit
     def step(state: Any) -> tuple[jax.Array, Any]:
         model, optimizer = nnx.merge(graph, state)
         loss, gradient = nnx.value_and_grad(lambda m: cross_entropy(m(x), labels))(model)
@@ -179,7 +179,7 @@ def test_checkpoint_leaves_gradients_and_statistics_as_they_are(name: str):
     for checkpoint in (False, True):
         model, x = make(name, checkpoint=checkpoint)
         loss, parameters = loss_and_statistics(model, x)
-        results.append(quick_jit(jax.grad(loss, has_aux=True))(parameters))
+        results.append(jax.jit(jax.grad(loss, has_aux=True))(parameters))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * abs(a).max()), *results
     )
@@ -243,7 +243,9 @@ def test_residual_networks_of_any_dimension(n: int, block: str):
 def test_one_dimension_is_two_with_a_thin_picture():
     """A picture of one row, with kernels that are zero off their middle row."""
     options: dict[str, Any] = {"width": 4, "num_classes": 3, "stem": "small"}
-    line, plane = (resnet18(n=n, **options, rngs=nnx.Rngs(0)) for n in (1, 2))
+    line, plane = (
+        random_network(lambda n=n: resnet18(n=n, **options, rngs=nnx.Rngs(0))) for n in (1, 2)
+    )
     line.eval(), plane.eval()
     thin = dict(nnx.iter_graph(line))
     for path, variable in nnx.iter_graph(plane):
@@ -258,14 +260,19 @@ def test_one_dimension_is_two_with_a_thin_picture():
 
 
 def test_dilation_in_place_of_stride_keeps_the_map():
-    plain, dilated = (
-        resnet50(width=4, replace_stride_with_dilation=dilate, rngs=nnx.Rngs(0))
-        for dilate in ((), (False, True, True))
-    )
-    x = jnp.ones((1, 64, 64, 3))
-    assert plain.features(x, "layer4.2")["layer4.2"].shape == (1, 2, 2, 128)
-    assert dilated.features(x, "layer4.2")["layer4.2"].shape == (1, 8, 8, 128)
-    dilations = [block.conv2.conv.dilation[0] for block in (*dilated.layer3, *dilated.layer4)]
+    shapes = []
+    for dilate in ((), (False, True, True)):
+        model = nnx.eval_shape(
+            lambda dilate=dilate: resnet50(
+                width=4, replace_stride_with_dilation=dilate, rngs=nnx.Rngs(0)
+            )
+        )
+        model.eval()
+        x = jnp.ones((1, 64, 64, 3))
+        features = nnx.eval_shape(lambda model, x=x: model.features(x, "layer4.2"), model)
+        shapes.append(features["layer4.2"].shape)
+    assert shapes == [(1, 2, 2, 128), (1, 8, 8, 128)]
+    dilations = [block.conv2.conv.dilation[0] for block in (*model.layer3, *model.layer4)]
     assert dilations == [1, 2, 2, 2, 2, 2, 2, 4, 4]
 
 

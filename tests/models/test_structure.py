@@ -9,6 +9,7 @@ from jconv import models
 from jconv.analysis.receptive_field import receptive_field
 from jconv.analysis.structure import field_of_layers
 from jconv.models.unet import DoubleConv
+from tests.models.random_network import random_network
 
 NETWORKS = {
     "tcn": lambda **options: models.tcn(widths=(2, 2, 3), window=3, **options),
@@ -27,7 +28,7 @@ NETWORKS = {
 @pytest.mark.parametrize("num_classes", [0, 3])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_fields_of_layers_are_those_of_the_program(name: str, num_classes: int):
-    model = NETWORKS[name](num_classes=num_classes, rngs=nnx.Rngs(0))
+    model = random_network(lambda: NETWORKS[name](num_classes=num_classes, rngs=nnx.Rngs(0)))
     model.eval()
     size = (36, 24, 17)[: getattr(model, "n", 2)]
     x = jax.ShapeDtypeStruct((1, *size, 1 if name in ("tcn", "double") else 3), jnp.float32)

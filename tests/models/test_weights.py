@@ -23,10 +23,15 @@ from jconv.models import (
     to_torchvision,
     vgg16,
 )
+from tests.models.random_network import random_network
+
+
+def build(**options: Any) -> Network:
+    return resnet18(**{"width": 4, "num_classes": 5, **options}, rngs=nnx.Rngs(0))
 
 
 def small(seed: int = 0, **options: Any) -> Network:
-    return resnet18(**{"width": 4, "num_classes": 5, **options}, rngs=nnx.Rngs(seed))
+    return random_network(lambda: build(**options), seed)
 
 
 def leaves(model: Network) -> list[np.ndarray]:
@@ -58,7 +63,7 @@ def test_from_a_safetensors_file(state: dict[str, np.ndarray], tmp_path: Path):
 
 
 def test_an_abstract_network_draws_nothing(state: dict[str, np.ndarray]):
-    model = nnx.eval_shape(small)
+    model = nnx.eval_shape(build)
     assert isinstance(model.fc.kernel.get_value(), jax.ShapeDtypeStruct)
     from_torchvision(model, state)
     model.eval()
@@ -95,12 +100,12 @@ def test_an_abstract_network_has_no_head_to_keep(state: dict[str, np.ndarray]):
         pytest.warns(KeptHead),
         pytest.raises(ValueError, match="an abstract network has no classifier to keep"),
     ):
-        from_torchvision(nnx.eval_shape(lambda: small(num_classes=7)), state)
+        from_torchvision(nnx.eval_shape(lambda: build(num_classes=7)), state)
 
 
 def test_an_abstract_network_counts_batches_from_none(state: dict[str, np.ndarray]):
     old = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
-    model = from_torchvision(nnx.eval_shape(small), old)
+    model = from_torchvision(nnx.eval_shape(build), old)
     assert to_torchvision(model)["bn1.num_batches_tracked"] == 0
 
 
