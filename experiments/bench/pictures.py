@@ -2,9 +2,9 @@
 
     python experiments/bench/pictures.py
 
-Expected: a minute and a half on 2 cores. Result (jax 0.10.2 on CPU): a ResNet-18 that trains on a folder
-of 2,000 JPEGs of 64x64 pixels, in batches of 50, with two workers, threads that decode ahead, waits
-for 0.9% of the time.
+Expected: a minute and a half on 2 cores. Result (jax 0.10.2 on CPU): a ResNet-18 that trains on a
+folder of 2,000 JPEGs of 64x64 pixels, in batches of 50, with two workers, threads that decode
+ahead, waits for 0.9% of the time.
 
 The pictures are crops of scikit-learn's photographs, sorted by which of the two they are of.
 """
