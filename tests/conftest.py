@@ -36,7 +36,7 @@ os.environ["JCONV_CACHE_DIR"] = str(CACHE / "jconv")
 # No deadline: the first call of every new shape compiles. For the same reason generation is slow.
 settings.register_profile(
     "default",
-    max_examples=20,
+    max_examples=30,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
